@@ -1,0 +1,72 @@
+// Package checker judges histories. Every judge is pure: the same history gives the same result, and no judge does I/O.
+// The packages below it hold one family of properties each; none of them imports another.
+package checker
+
+import (
+	"context"
+
+	"github.com/assay-project/assay/histories"
+)
+
+// Verdict is a judge's answer. Verdicts combine by Worse, never by comparing numbers.
+type Verdict uint8
+
+const (
+	Unknown Verdict = iota // not decided: out of time, nothing to judge, or the judge itself failed
+	Valid                  // the property holds in this history
+	Invalid                // the property is violated, and an Anomaly proves it
+)
+
+// Class names a kind of anomaly. Each has one definition in docs/anomalies.md.
+type Class string
+
+// Names of jepsen.tests.kafka where one exists.
+const (
+	LostWrite           Class = "lost-write"
+	Unseen              Class = "unseen"
+	Duplicate           Class = "duplicate"
+	Phantom             Class = "phantom"
+	AbortedRead         Class = "aborted-read"
+	InconsistentOffsets Class = "inconsistent-offsets"
+	NonmonotonicSend    Class = "nonmonotonic-send"
+	NonmonotonicPoll    Class = "nonmonotonic-poll"
+	PollSkip            Class = "poll-skip"
+	RolledBackRead      Class = "rolled-back-read"
+	StaleRead           Class = "stale-read"
+	OffsetRegress       Class = "offset-regress"
+	ReplicaDivergence   Class = "replica-divergence"
+	WeakAckLie          Class = "weak-ack-lie"
+	Nonlinearizable     Class = "nonlinearizable"
+	Stall               Class = "stall"
+)
+
+// Anomaly is one violation: data first, then a sentence.
+type Anomaly struct {
+	Class Class `json:"class"`
+	// Part is the partition, or -1 when the anomaly is not about one.
+	Part int32 `json:"part"`
+	// Values are the messages concerned, Offsets their positions where they matter.
+	Values  []int64 `json:"values,omitempty"`
+	Offsets []int64 `json:"offsets,omitempty"`
+	// Witnesses are indexes of the ops that prove it, in history order.
+	Witnesses []int64 `json:"witnesses"`
+	// Explanation is one sentence that a reader understands without the data.
+	Explanation string `json:"explanation"`
+}
+
+// Result is what a Checker found. Unknown with anomalies does not occur: an anomaly makes it Invalid.
+type Result struct {
+	Verdict   Verdict
+	Anomalies []Anomaly
+	// Reason says why the verdict is Unknown.
+	Reason string
+	// Figures are measurements beside the verdict, e.g. "weak_sends": 12.
+	Figures map[string]float64
+}
+
+// Checker judges one family of properties. It may be called from several goroutines. ctx only bounds time: when it ends,
+// the result is Unknown with a reason.
+type Checker interface {
+	Name() string
+	Check(ctx context.Context, h histories.Reader) Result
+}

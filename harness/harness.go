@@ -1,0 +1,274 @@
+// Package harness runs one test: cluster + workload + nemesis -> history -> verdict.
+//
+// It knows neither an environment nor a system: those come to it as a Cluster with whatever abilities it has.
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/assay-project/assay/checker"
+	"github.com/assay-project/assay/histories"
+)
+
+// NodeID names a node, "n1", "n2", ...
+type NodeID string
+
+// Cluster is the system under test in its environment. Abilities beyond it are further interfaces (Killer, Wiper, ...), looked for
+// before the run. Methods may be called concurrently.
+type Cluster interface {
+	// Nodes are all nodes in order; the slice is the caller's.
+	Nodes() []NodeID
+	// Start brings every node up and returns when the cluster can be used.
+	Start(ctx context.Context) error
+	// Open returns a new client for a process. The process uses it for one op at a time and closes it.
+	Open(ctx context.Context, process int) (Client, error)
+	// Stop ends all nodes and removes what the environment made. It also works after a failed Start, and twice.
+	Stop(ctx context.Context) error
+}
+
+// Client executes ops of one process. It is used by one goroutine.
+type Client interface {
+	// Invoke does op and returns it with its results. A nil error means ok; ErrWeak weak; ErrNotApplied fail; any other error info.
+	// ctx carries the op's deadline.
+	Invoke(ctx context.Context, op histories.Op) (histories.Op, error)
+	// Close drops the connection; nothing buffered is sent afterwards.
+	Close() error
+}
+
+var (
+	// ErrWeak is returned (wrapped, with the system's reason) when the system stored the op but said that it did not reach the promised copies or disks.
+	ErrWeak = errors.New("stored, but not as promised")
+	// ErrNotApplied is returned (wrapped) when the op certainly did not happen and never will, in any of its attempts.
+	ErrNotApplied = errors.New("not applied")
+	// ErrUnsupported is returned (wrapped) when the environment lacks an ability.
+	ErrUnsupported = errors.New("not supported")
+	// ErrUnsafePromote is returned (wrapped) by Promoter when the promote needs force.
+	ErrUnsafePromote = errors.New("promote is not safe")
+)
+
+// Effect is what a fault measurably did. The zero Effect means nothing.
+type Effect struct {
+	Count int64  // how much: packets, bytes, processes, ...; 0 means that the fault did nothing
+	Text  string // for people, e.g. "231 packets dropped"
+}
+
+// Undo ends a lasting fault and says what it did. It is called once.
+type Undo func(ctx context.Context) (Effect, error)
+
+// Killer stops and starts processes.
+type Killer interface {
+	// Kill ends the process at once (SIGKILL); what it wrote stays (the page cache is the machine's).
+	Kill(ctx context.Context, n NodeID) (Effect, error)
+	// Shutdown ends it in the ordinary way (SIGTERM).
+	Shutdown(ctx context.Context, n NodeID) (Effect, error)
+	// Boot starts a node that is down, and returns when its process runs (not necessarily serves).
+	Boot(ctx context.Context, n NodeID) error
+}
+
+// PowerCutter kills the machine: unsynced bytes and directory entries are lost. Boot starts it again.
+type PowerCutter interface {
+	CutPower(ctx context.Context, n NodeID) (Effect, error)
+}
+
+// Wiper kills a node and deletes its disk. Boot starts it empty.
+type Wiper interface {
+	Wipe(ctx context.Context, n NodeID) (Effect, error)
+}
+
+// Pauser freezes a process (SIGSTOP or the cgroup freezer).
+type Pauser interface {
+	Pause(ctx context.Context, n NodeID) (Undo, error)
+}
+
+// Endpoint is one end of a link: a node, or a client process.
+type Endpoint struct {
+	Node    NodeID
+	Process int // when Node is empty
+}
+
+// Rule shapes the packets of one direction of one link.
+type Rule struct {
+	From, To Endpoint
+	Drop     bool          // everything
+	Loss     float64       // 0..1, at random
+	DelayMin time.Duration // each packet waits a random time in [DelayMin, DelayMax]
+	DelayMax time.Duration
+}
+
+// Network shapes traffic. Several sets of rules may be active at once. The effect counts packets dropped or delayed.
+type Network interface {
+	Shape(ctx context.Context, rules []Rule) (Undo, error)
+}
+
+// Disks breaks disks.
+type Disks interface {
+	FailSync(ctx context.Context, n NodeID) (Undo, error)
+	Fill(ctx context.Context, n NodeID) (Undo, error)
+	// Corrupt flips one bit of the log of n, in a closed segment or in the tail as pick decides.
+	Corrupt(ctx context.Context, n NodeID, pick uint64) (Effect, error)
+}
+
+// NodeState is what a node says of itself.
+type NodeState struct {
+	Node      NodeID
+	Group     int
+	Up        bool   // it answered
+	Role      string // leader, follower, joining, refused, failed, ...
+	Epoch     int64
+	End       int64 // log end (bytes)
+	Committed int64
+	Serving   bool   // a leader that answers consumers
+	CaughtUp  bool   // a follower that has all that its leader committed
+	Refused   string // why its leader refuses it; "" when it does not
+	Detail    string // whatever helps a person
+}
+
+// Groups tells how nodes form replication groups and who leads.
+type Groups interface {
+	// Groups lists the members of each group; without groups, one that holds all.
+	Groups() [][]NodeID
+	// State asks a node. An unreachable node is a state with Up false, not an error.
+	State(ctx context.Context, n NodeID) (NodeState, error)
+}
+
+// Promotion is the result of a promote.
+type Promotion struct {
+	Group  int
+	Leader NodeID
+	Epoch  int64
+	Safe   bool // nothing acknowledged can have been left behind
+	Forced bool
+}
+
+// Promoter makes a node the leader, as an operator would.
+type Promoter interface {
+	// Promote picks the node itself when n is empty. Without force an unsafe promote is ErrUnsafePromote.
+	Promote(ctx context.Context, group int, n NodeID, force bool) (Promotion, error)
+}
+
+// Context is what a generator may look at.
+type Context struct {
+	Now     time.Duration // since the start of the load
+	Process int           // the process that asks
+}
+
+// Status says what a generator's Next means.
+type Status uint8
+
+const (
+	Done    Status = iota // no more ops, ever
+	Ready                 // the op is to be invoked
+	Pending               // nothing for this process now
+)
+
+// Generator makes ops. It is called from one goroutine at a time and does no I/O.
+type Generator interface {
+	Next(c Context) (histories.Op, Status)
+	// Observe sees every completion, so that the generator may follow positions.
+	Observe(c Context, op histories.Op)
+}
+
+// Workload is what is done to a cluster and how that is judged.
+type Workload interface {
+	Name() string
+	// Setup makes what the load needs (topics).
+	Setup(ctx context.Context, c Cluster) error
+	Generator(seed uint64) Generator
+	// Finals are the ops to invoke after recovery: the reads of everything, then the scan of every replica.
+	Finals(c Cluster) []histories.Op
+	Checkers() []checker.Checker
+}
+
+// Fault is one way to hurt a cluster.
+type Fault interface {
+	// Name is the fault in the spelling of the command line, with role and shape.
+	Name() string
+	// Supports says, before the run, why c cannot be hurt so; nil when it can.
+	Supports(c Cluster) error
+	// Inject hurts. heal undoes it and returns the effect; the harness calls it on every way out. What an instant did
+	// (a kill) is in the effect as well.
+	Inject(ctx context.Context, c Cluster, at Strike) (struck []NodeID, heal Undo, err error)
+}
+
+// Strike is one planned use of a fault.
+type Strike struct {
+	ID    int           `json:"id"`
+	Fault string        `json:"fault"`
+	At    time.Duration `json:"at_ns"`  // from the start of the load
+	For   time.Duration `json:"for_ns"` // until it is healed
+	Pick  uint64        `json:"pick"`   // decides whatever is drawn when it strikes: victims, sides, bits
+}
+
+// Plan is the schedule of a run, as data: kept in the manifest, readable with --plan.
+type Plan struct {
+	Seed    uint64   `json:"seed"`
+	Strikes []Strike `json:"strikes"`
+}
+
+// FaultRecord is what became of a Strike.
+type FaultRecord struct {
+	Name     string   `json:"name"`   // kill, partition, ...
+	Target   string   `json:"target"` // the role, with the shape
+	Nodes    []NodeID `json:"nodes"`
+	AtMS     int64    `json:"at_ms"`
+	HealedMS int64    `json:"healed_ms"`
+	Effect   string   `json:"effect"` // empty: none
+	Err      string   `json:"error,omitempty"`
+}
+
+// OpCounts counts completions of client ops by class. Ops left open count as Info.
+type OpCounts struct {
+	OK   int64 `json:"ok"`
+	Weak int64 `json:"weak"`
+	Info int64 `json:"info"`
+	Fail int64 `json:"fail"`
+}
+
+// AnomalySummary sums up the anomalies of one class.
+type AnomalySummary struct {
+	Class       checker.Class `json:"class"`
+	Count       int64         `json:"count"`
+	Permitted   bool          `json:"permitted"`
+	Witnesses   []int64       `json:"witnesses"` // op indexes of the first one
+	Explanation string        `json:"explanation"`
+}
+
+// Summary is the JSON object of `assay run --json` (DESIGN section 7).
+type Summary struct {
+	Run         string           `json:"run"`
+	Seed        uint64           `json:"seed"`
+	Env         string           `json:"env"`
+	Mode        string           `json:"mode"`
+	Workload    string           `json:"workload"`
+	Nemesis     string           `json:"nemesis"`
+	Verdict     string           `json:"verdict"`
+	Exit        int              `json:"exit"`
+	Interrupted bool             `json:"interrupted"`
+	Unknown     []string         `json:"unknown"`
+	Reproduce   string           `json:"reproduce"`
+	Anomalies   []AnomalySummary `json:"anomalies"`
+	Ops         OpCounts         `json:"ops"`
+	Faults      []FaultRecord    `json:"faults"`
+	VirtualMS   int64            `json:"virtual_ms"`
+	WallMS      int64            `json:"wall_ms"`
+	CheckMS     int64            `json:"check_ms"`
+	Seeds       []SeedSummary    `json:"seeds,omitempty"`
+}
+
+// SeedSummary is one run of several (`--seeds`).
+type SeedSummary struct {
+	Seed      uint64          `json:"seed"`
+	Run       string          `json:"run"`
+	Verdict   string          `json:"verdict"`
+	Exit      int             `json:"exit"`
+	Ops       OpCounts        `json:"ops"`
+	Anomalies []checker.Class `json:"anomalies"`
+}
+
+// Unsupported builds the sentence with which a fault is refused before the run.
+func Unsupported(env, ability string) error {
+	return fmt.Errorf("the %s environment cannot %s: %w", env, ability, ErrUnsupported)
+}
