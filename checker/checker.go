@@ -55,13 +55,15 @@ type Anomaly struct {
 }
 
 // Result is what a Checker found. Unknown with anomalies does not occur: an anomaly makes it Invalid.
+//
+// A result that is Invalid may have a Reason too: what could not be judged beside what was found.
 type Result struct {
-	Verdict   Verdict
-	Anomalies []Anomaly
+	Verdict   Verdict   `json:"verdict"`
+	Anomalies []Anomaly `json:"anomalies,omitempty"`
 	// Reason says why the verdict is Unknown.
-	Reason string
-	// Figures are measurements beside the verdict, e.g. "weak_sends": 12.
-	Figures map[string]float64
+	Reason string `json:"reason,omitempty"`
+	// Figures are measurements beside the verdict, e.g. "weak_sends": 12. The figure of a class's name is its true number of anomalies.
+	Figures map[string]float64 `json:"figures,omitempty"`
 }
 
 // Checker judges one family of properties. It may be called from several goroutines. ctx only bounds time: when it ends,

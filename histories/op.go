@@ -33,7 +33,7 @@ const (
 // NemesisProcess is the Process of every op that the harness, not a client, did.
 const NemesisProcess = -1
 
-// Unset is the value of Offset, From and HW when there is none.
+// Unset is the value of Value, Offset, From and HW when there is none.
 const Unset = -1
 
 // Message is one value at one offset. In a send's invocation the offset is Unset.
@@ -65,13 +65,13 @@ type Op struct {
 	Effect string    // nemesis: what the fault measurably did; empty means that it did nothing
 }
 
-// New returns an Op with the offsets unset.
+// New returns an Op with its value and offsets unset.
 func New(t Type, process int, f string) Op {
-	return Op{Type: t, Process: process, F: f, Offset: Unset, From: Unset, HW: Unset}
+	return Op{Type: t, Process: process, F: f, Value: Unset, Offset: Unset, From: Unset, HW: Unset}
 }
 
-// Reader is a recorded history that can be read any number of times. The ops belong to the Reader: callers neither keep
-// the pointers beyond the iteration of a streaming Reader nor change what they point at.
+// Reader is a recorded history that can be read any number of times. The ops belong to the Reader: callers do not change
+// what the pointers point at, and who wants to keep an op of a streaming Reader beyond its turn copies it (its Msgs stay valid).
 type Reader interface {
 	Ops() iter.Seq[*Op]
 }

@@ -1,0 +1,102 @@
+package histories
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrInvalid is wrapped by every error about ops that do not make a history: see Validator.
+var ErrInvalid = errors.New("not a valid history")
+
+// Validator checks one op after the other against what makes a sequence of ops a history:
+//
+//   - indexes count from 0 without a gap, and time is not negative and never goes backwards;
+//   - a client process has at most one operation open: an invocation, then a completion of the same function and partition;
+//   - a process is not used after info, because it may still be doing what it was doing;
+//   - an op of the nemesis is info and stands alone.
+//
+// The zero value is ready. It is not for concurrent use.
+type Validator struct {
+	next  int64
+	last  int64
+	procs map[int]procState
+}
+
+// procState is what a client process is doing. The zero value is idle.
+type procState struct {
+	open    bool
+	retired bool
+	f       string
+	part    int32
+}
+
+// Add checks the next op. After an error the validator's state is as before, so the op can be dropped.
+func (v *Validator) Add(op *Op) error {
+	switch {
+	case op.Index != v.next:
+		return invalidf("op %d where op %d is expected", op.Index, v.next)
+	case op.Time < 0:
+		return invalidf("op %d at the negative time %d", op.Index, op.Time)
+	case op.Time < v.last:
+		return invalidf("op %d: time goes backwards, from %d to %d", op.Index, v.last, op.Time)
+	case op.F == "":
+		return invalidf("op %d has no function", op.Index)
+	}
+	if err := v.pair(op); err != nil {
+		return err
+	}
+	v.next++
+	v.last = op.Time
+	return nil
+}
+
+// pair checks op against what its process is doing, and notes what it does now.
+func (v *Validator) pair(op *Op) error {
+	if op.Process == NemesisProcess {
+		if op.Type != Info {
+			return invalidf("op %d of the nemesis is %q, not info", op.Index, op.Type)
+		}
+		return nil
+	}
+	p := v.procs[op.Process]
+	switch {
+	case op.Process < 0:
+		return invalidf("op %d of the negative process %d", op.Index, op.Process)
+	case p.retired:
+		return invalidf("op %d: process %d is used after its info", op.Index, op.Process)
+	case op.Type == Invoke && p.open:
+		return invalidf("op %d: process %d invokes %s while its %s is open", op.Index, op.Process, op.F, p.f)
+	case op.Type == Invoke:
+		p = procState{open: true, f: op.F, part: op.Part}
+	case !op.Type.Completion():
+		return invalidf("op %d has no type", op.Index)
+	case !p.open:
+		return invalidf("op %d: process %d completes a %s that it did not invoke", op.Index, op.Process, op.F)
+	case op.F != p.f:
+		return invalidf("op %d: process %d completes a %s while its %s is open", op.Index, op.Process, op.F, p.f)
+	case op.Part != p.part:
+		return invalidf("op %d: process %d completes partition %d, but invoked partition %d", op.Index, op.Process, op.Part, p.part)
+	default:
+		p = procState{retired: op.Type == Info}
+	}
+	if v.procs == nil {
+		v.procs = make(map[int]procState)
+	}
+	v.procs[op.Process] = p
+	return nil
+}
+
+func invalidf(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+}
+
+// Validate checks all of h. Operations that never completed are legal.
+func Validate(h Reader) error {
+	var v Validator
+	for op := range h.Ops() {
+		if err := v.Add(op); err != nil {
+			return err
+		}
+	}
+	return nil
+}
