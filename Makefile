@@ -1,0 +1,33 @@
+# Every target works from a clean clone with Go alone; `test` also runs the Docker tests where an engine answers,
+# and fails without one when CI=true.
+GO         ?= go
+LINT        = $(GO) tool -modfile=ci/tools/go.mod golangci-lint
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME   ?= 5s
+BENCHTIME  ?= 1s
+
+.PHONY: all build test lint bench fuzz clean
+
+all: build test lint
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/assay ./cmd/assay
+
+test: build
+	$(GO) vet ./...
+	$(GO) test -race -timeout 20m ./...
+
+# The bubble packages must also build for wasip1: nothing in them may reach around what they are handed.
+lint:
+	GOOS=wasip1 GOARCH=wasm $(GO) build ./broker/... ./histories/... ./checker/... ./workloads/... ./nemesis/... ./harness ./harness/cluster/sim
+	$(LINT) run ./...
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
+
+# One short run of every fuzz target; ci/fuzz.sh finds them.
+fuzz:
+	ci/fuzz.sh $(FUZZTIME)
+
+clean:
+	rm -rf bin
