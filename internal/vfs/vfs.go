@@ -4,7 +4,10 @@
 // directory entries of every file apart so that a power loss can drop any subset of them.
 package vfs
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 // FS is one node's directory. Names are flat (no separators). Every method may be called from several goroutines.
 //
@@ -37,8 +40,20 @@ type File interface {
 }
 
 var (
+	// ErrName is returned when a file name is empty, too long, "." or "..", or holds a separator or a zero byte.
+	ErrName = errors.New("vfs: not a flat file name")
 	// ErrNoSpace is returned by WriteAt when the disk is full.
 	ErrNoSpace = errors.New("vfs: no space left on device")
 	// ErrSync is returned by Sync and SyncDir when the simulated disk was told to fail them.
 	ErrSync = errors.New("vfs: input/output error on sync")
 )
+
+// maxName is the longest file name in bytes, the limit of the common Unix file systems.
+const maxName = 255
+
+func checkName(name string) error {
+	if name == "" || name == "." || name == ".." || len(name) > maxName || strings.ContainsAny(name, "/\\\x00") {
+		return ErrName
+	}
+	return nil
+}
