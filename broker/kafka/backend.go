@@ -80,7 +80,7 @@ type Partition interface {
 	// Append stores one record batch (magic 2; offsets not yet assigned; validated by the server as to framing, CRC and
 	// counts) and returns as soon as the batch has its place in this node's log, without waiting for its flush or for copies. Batches of
 	// sequential calls are stored in the order of the calls; the server appends the next request of a connection while
-	// Appended.Wait of the one before is still waited for. The batch may be modified, and kept until Append returns.
+	// Appended.Wait of the one before is still waited for. The batch is the callee's from here on: it may be modified and kept.
 	// A refusal before the append is NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS, KAFKA_STORAGE_ERROR or a sequence
 	// error: then nothing was stored. What goes wrong later is told by Appended.Wait. A duplicate of a known batch is no error: it
 	// is answered with the original's offset, and waits as the original does. ctx ends when the server closes.
@@ -101,8 +101,9 @@ type Appended struct {
 	LogStart   int64
 	// Wait waits until the batch is acknowledged as acks demands (-1: everything that the configuration promises), and is nil
 	// when there is nothing to wait for (acks 0 and 1). It is called at most once, from any goroutine, and may never be called; it
-	// returns at the latest after the backend's own timeout, or when ctx ends. Its error is NOT_ENOUGH_REPLICAS_AFTER_APPEND (stored,
-	// under-replicated or unflushed: the base offset is valid) or REQUEST_TIMED_OUT (unknown).
+	// returns at the latest when the backend's own timeout, counted from the append, has passed, or with ctx's error when ctx ends. Its
+	// other errors are NOT_ENOUGH_REPLICAS_AFTER_APPEND (stored, under-replicated or unflushed: the base offset is valid) and
+	// REQUEST_TIMED_OUT (unknown).
 	Wait func(ctx context.Context) error
 }
 

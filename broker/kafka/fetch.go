@@ -1,0 +1,216 @@
+package kafka
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+func fetchAPI() api {
+	topic := []field{str().upTo(12), bytesN(16).from(13)}
+	partition := list(bytesN(4), bytesN(4).from(9), bytesN(8), bytesN(4).from(12), bytesN(8).from(5), bytesN(4))
+	return api{
+		key: keyFetch, min: 4, max: 13,
+		schema: schema{
+			fields: []field{
+				bytesN(4 + 4 + 4 + 4 + 1), bytesN(4 + 4).from(7),
+				list(append(topic[:2:2], partition)...),
+				list(append(topic[:2:2], plainList(bytesN(4)))...).from(7),
+				str().from(11),
+			},
+			flexible: 12, refused: 1, // the state of a fetching broker
+		},
+		decoded: func() kmsg.Request { return kmsg.NewPtrFetchRequest() },
+		handle:  handler(fetch),
+	}
+}
+
+// Replica ids in Fetch and ListOffsets that are not brokers.
+const (
+	replicaConsumer = -1
+	replicaScanner  = -2
+)
+
+// readerOf says on whose behalf a request with that replica id reads. Brokers replicate by a protocol of their own.
+func readerOf(replica int32) (Reader, error) {
+	switch replica {
+	case replicaConsumer:
+		return Consumer, nil
+	case replicaScanner:
+		return Scanner, nil
+	}
+	return Consumer, refuse(kerr.InvalidRequest, "replica id %d: brokers do not fetch here", replica)
+}
+
+// fetch answers at once when there are MinBytes, an error or a divergence to report, and otherwise when there are or when
+// MaxWait is over. For a Scanner the high watermark in the answer is the replica's log end, which is how far it may read.
+func fetch(ctx context.Context, s *Server, req *kmsg.FetchRequest) *kmsg.FetchResponse {
+	// A client that opens a session (epoch 0) is told session 0, that is none, as by a broker with a full session cache, and goes on
+	// with full requests (KIP-227).
+	if req.SessionEpoch > 0 || req.SessionEpoch < -1 {
+		resp := kmsg.NewPtrFetchResponse()
+		resp.Version = req.Version
+		resp.ErrorCode = kerr.FetchSessionIDNotFound.Code
+		return resp
+	}
+	wait := min(time.Duration(max(req.MaxWaitMillis, 0))*time.Millisecond, s.cfg.IdleTimeout)
+	over := time.NewTimer(wait)
+	defer over.Stop()
+	for {
+		progress := s.backend.Progress()
+		f := fetching{s: s, req: req, left: min(max(int(req.MaxBytes), 0), s.cfg.MaxFetchBytes)}
+		resp := f.read()
+		if wait == 0 || f.urgent || f.partitions == 0 || f.bytes >= int(req.MinBytes) || f.left == 0 {
+			return resp
+		}
+		select {
+		case <-progress:
+		case <-over.C:
+			return resp
+		case <-ctx.Done():
+			return resp
+		}
+	}
+}
+
+// fetching is one pass over what a Fetch asks for.
+type fetching struct {
+	s          *Server
+	req        *kmsg.FetchRequest
+	left       int  // bytes that the response may still take
+	bytes      int  // bytes found
+	partitions int  // asked for
+	urgent     bool // something is to be answered without waiting
+}
+
+func (f *fetching) read() *kmsg.FetchResponse {
+	resp := kmsg.NewPtrFetchResponse()
+	resp.Version = f.req.Version
+	names := topicNames{s: f.s}
+	for i := range f.req.Topics {
+		asked := &f.req.Topics[i]
+		t := kmsg.NewFetchResponseTopic()
+		t.Topic, t.TopicID = asked.Topic, asked.TopicID
+		name, err := asked.Topic, error(nil)
+		if f.req.Version >= 13 {
+			name, err = names.find(asked.TopicID)
+		}
+		for j := range asked.Partitions {
+			f.partitions++
+			t.Partitions = append(t.Partitions, f.partition(name, &asked.Partitions[j], err))
+		}
+		resp.Topics = append(resp.Topics, t)
+	}
+	return resp
+}
+
+// partition reads one partition; err is why it cannot be.
+func (f *fetching) partition(topic string, p *kmsg.FetchRequestTopicPartition, err error) kmsg.FetchResponseTopicPartition {
+	out := kmsg.NewFetchResponseTopicPartition()
+	out.Partition, out.HighWatermark = p.Partition, -1
+	out.DivergingEpoch.Default()
+	out.CurrentLeader.Default()
+	out.SnapshotID.Default()
+	out.RecordBatches = []byte{} // sarama cannot read null
+	if err == nil {
+		err = f.fill(&out, topic, p)
+	}
+	if err != nil {
+		f.urgent = true
+		out.ErrorCode = f.s.code(err)
+	}
+	return out
+}
+
+func (f *fetching) fill(out *kmsg.FetchResponseTopicPartition, topic string, p *kmsg.FetchRequestTopicPartition) error {
+	as, err := readerOf(f.req.ReplicaID)
+	if err != nil {
+		return err
+	}
+	replica, err := f.s.backend.Partition(topic, p.Partition)
+	if err != nil {
+		return err
+	}
+	if p.LastFetchedEpoch >= 0 {
+		diverged, err := f.divergence(out, replica, p)
+		if err != nil || diverged {
+			return err
+		}
+	}
+	limit := min(f.left, max(int(p.PartitionMaxBytes), 0))
+	got, err := replica.Read(as, p.FetchOffset, limit, p.CurrentLeaderEpoch)
+	if err != nil {
+		return err
+	}
+	if f.req.Version < 10 && hasZstd(got.Batches) {
+		return refuse(kerr.UnsupportedCompressionType, "zstd needs Fetch version 10, not %d", f.req.Version)
+	}
+	out.HighWatermark, out.LogStartOffset = got.Committed, got.LogStart
+	if as == Scanner {
+		out.HighWatermark = got.LogEnd
+	}
+	out.LastStableOffset = out.HighWatermark // there are no transactions
+	// The backend returns one batch whatever its size, so that a consumer always gets on. Only the first batch of a response has
+	// that right; what does not fit any more comes with the next request.
+	if len(got.Batches) > 0 && (f.bytes == 0 || len(got.Batches) <= limit) {
+		out.RecordBatches = got.Batches
+		f.bytes += len(got.Batches)
+		f.left = max(f.left-len(got.Batches), 0)
+	}
+	return nil
+}
+
+// divergence tells a reader that stated the epoch of its last record where its log and this one part (KIP-595), if they do.
+func (f *fetching) divergence(out *kmsg.FetchResponseTopicPartition, replica Partition, p *kmsg.FetchRequestTopicPartition) (bool, error) {
+	epoch, end, err := replica.EpochEnd(p.LastFetchedEpoch, p.CurrentLeaderEpoch)
+	if err != nil {
+		return false, err
+	}
+	if epoch < 0 || end < 0 {
+		return false, refuse(kerr.OffsetOutOfRange, "epoch %d is older than the log", p.LastFetchedEpoch)
+	}
+	if epoch >= p.LastFetchedEpoch && end >= p.FetchOffset {
+		return false, nil
+	}
+	f.urgent = true
+	out.DivergingEpoch.Epoch, out.DivergingEpoch.EndOffset = epoch, end
+	return true, nil
+}
+
+// hasZstd says whether any of the batches is compressed with zstd, which clients before KIP-110 cannot read.
+func hasZstd(batches []byte) bool {
+	for len(batches) >= batchHeaderLen {
+		if codec(batches) == codecZstd {
+			return true
+		}
+		size := batchPrefix + int64(int32(binary.BigEndian.Uint32(batches[8:])))
+		if size < batchHeaderLen || size > int64(len(batches)) {
+			return false
+		}
+		batches = batches[size:]
+	}
+	return false
+}
+
+// topicNames finds names by id, from one snapshot of the cluster that is taken when it is first needed.
+type topicNames struct {
+	s    *Server
+	byID map[[16]byte]string
+}
+
+func (n *topicNames) find(id [16]byte) (string, error) {
+	if n.byID == nil {
+		n.byID = map[[16]byte]string{}
+		for _, t := range n.s.backend.Cluster().Topics {
+			n.byID[t.ID] = t.Name
+		}
+	}
+	name, ok := n.byID[id]
+	if !ok || id == [16]byte{} {
+		return "", refuse(kerr.UnknownTopicID, "no topic has the id %x", id)
+	}
+	return name, nil
+}

@@ -1,0 +1,54 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+func listOffsetsAPI() api {
+	return api{
+		key: keyListOffsets, min: 1, max: 6,
+		schema: schema{
+			fields:   []field{bytesN(4), bytesN(1).from(2), list(str(), list(bytesN(4), bytesN(4).from(4), bytesN(8)))},
+			flexible: 6, refused: noTag,
+		},
+		decoded: func() kmsg.Request { return kmsg.NewPtrListOffsetsRequest() },
+		handle:  handler(listOffsets),
+	}
+}
+
+// listOffsets answers the earliest and latest offsets and the first one at or after a timestamp.
+func listOffsets(_ context.Context, s *Server, req *kmsg.ListOffsetsRequest) *kmsg.ListOffsetsResponse {
+	resp := kmsg.NewPtrListOffsetsResponse()
+	resp.Version = req.Version
+	for i := range req.Topics {
+		asked := &req.Topics[i]
+		t := kmsg.NewListOffsetsResponseTopic()
+		t.Topic = asked.Topic
+		for j := range asked.Partitions {
+			p := &asked.Partitions[j]
+			out := kmsg.NewListOffsetsResponseTopicPartition()
+			out.Partition = p.Partition
+			listed, err := s.listed(req.ReplicaID, asked.Topic, p)
+			if out.ErrorCode = s.code(err); err == nil {
+				out.Timestamp, out.Offset, out.LeaderEpoch = listed.Timestamp, listed.Offset, listed.LeaderEpoch
+			}
+			t.Partitions = append(t.Partitions, out)
+		}
+		resp.Topics = append(resp.Topics, t)
+	}
+	return resp
+}
+
+func (s *Server) listed(replica int32, topic string, p *kmsg.ListOffsetsRequestTopicPartition) (Listed, error) {
+	as, err := readerOf(replica)
+	if err != nil {
+		return Listed{}, err
+	}
+	part, err := s.backend.Partition(topic, p.Partition)
+	if err != nil {
+		return Listed{}, err
+	}
+	return part.Offsets(as, p.Timestamp, p.CurrentLeaderEpoch)
+}
