@@ -1,0 +1,226 @@
+package report
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/assay-project/assay/histories"
+)
+
+// ErrNoMessage is returned by Life when no op of the history sent or saw the message.
+var ErrNoMessage = errors.New("no op of this history sent or saw the message")
+
+// maxMissLines bounds how many reads are listed that passed the message's offset without it: the first ones tell, and the final ones always do.
+const maxMissLines = 5
+
+// MessageLife is every op that touched one message, in the order of time, with the faults between them.
+type MessageLife struct {
+	Value int64
+	Part  int32
+	// Offset is where the message was acknowledged or first seen, Unset when nobody saw it anywhere.
+	Offset int64
+	Lines  []LifeLine
+	// Judgement is its final state in one sentence.
+	Judgement string
+}
+
+// LifeLine is one op of a life.
+type LifeLine struct {
+	Op     histories.Op
+	Missed bool // a read over the message's offset that did not return it
+	Fault  bool // an op of the nemesis
+}
+
+// Life collects the life of a message. It judges nothing: Judgement says what the ops show, not whether that was permitted.
+func Life(h histories.Reader, value int64) (*MessageLife, error) {
+	l := &MessageLife{Value: value, Offset: histories.Unset}
+	first, last, err := l.locate(h)
+	if err != nil {
+		return nil, err
+	}
+	tracked := make(map[int]bool) // processes whose open invocation is of this message
+	misses := 0
+	for op := range h.Ops() {
+		switch {
+		case op.Process == histories.NemesisProcess:
+			if op.Index > first && op.Index < last {
+				l.add(op, false, true)
+			}
+		case op.Type == histories.Invoke && holds(op, value):
+			tracked[op.Process] = true
+			l.add(op, false, false)
+		case op.Type == histories.Invoke:
+			tracked[op.Process] = false
+		case tracked[op.Process] || holds(op, value):
+			l.add(op, false, false)
+		case l.missed(op):
+			if misses++; misses <= maxMissLines || op.F != histories.Poll {
+				l.add(op, true, false)
+			}
+		}
+	}
+	l.Judgement = l.judge()
+	return l, nil
+}
+
+func (l *MessageLife) add(op *histories.Op, missed, fault bool) {
+	l.Lines = append(l.Lines, LifeLine{Op: *op, Missed: missed, Fault: fault})
+}
+
+// holds reports whether op carries value: as what is sent, or in what was read.
+func holds(op *histories.Op, value int64) bool {
+	return (op.Value == value && op.F == histories.Send) ||
+		slices.ContainsFunc(op.Msgs, func(m histories.Message) bool { return m.Value == value })
+}
+
+// locate finds the message's partition and offset, and the first and the last op index that matter for it.
+func (l *MessageLife) locate(h histories.Reader) (first, last int64, err error) {
+	first = -1
+	for op := range h.Ops() {
+		if op.Process == histories.NemesisProcess {
+			continue
+		}
+		if holds(op, l.Value) {
+			if first < 0 {
+				first, l.Part = op.Index, op.Part
+			}
+			last = op.Index
+			l.place(op)
+		} else if first >= 0 && l.missed(op) {
+			last = op.Index
+		}
+	}
+	if first < 0 {
+		return 0, 0, fmt.Errorf("message %d: %w", l.Value, ErrNoMessage)
+	}
+	return first, last, nil
+}
+
+// place takes the offset that a completion names; the first one stays.
+func (l *MessageLife) place(op *histories.Op) {
+	if l.Offset != histories.Unset {
+		return
+	}
+	if op.F == histories.Send && op.Value == l.Value {
+		l.Offset = op.Offset
+		return
+	}
+	for _, m := range op.Msgs {
+		if m.Value == l.Value {
+			l.Offset = m.Offset
+			return
+		}
+	}
+}
+
+// missed reports whether op is a read that passed the message's offset and did not return it.
+func (l *MessageLife) missed(op *histories.Op) bool {
+	if l.Offset == histories.Unset || op.Type != histories.OK || op.F == histories.Send || op.Part != l.Part || holds(op, l.Value) {
+		return false
+	}
+	if op.From == histories.Unset || op.From > l.Offset {
+		return false
+	}
+	if op.F == histories.Final || op.F == histories.Scan {
+		return true // they read to the end, so they pass every offset
+	}
+	n := len(op.Msgs)
+	return n > 0 && op.Msgs[n-1].Offset > l.Offset
+}
+
+// judge says in one sentence what became of the message.
+func (l *MessageLife) judge() string {
+	var sent, acked, weak, refused, read int
+	var finals, finalMisses int
+	var on, off []string
+	for i := range l.Lines {
+		op := &l.Lines[i].Op
+		switch {
+		case l.Lines[i].Fault:
+		case op.F == histories.Send && op.Type == histories.Invoke:
+			sent++
+		case op.F == histories.Send && op.Type == histories.OK:
+			acked++
+		case op.F == histories.Send && op.Type == histories.Weak:
+			weak++
+		case op.F == histories.Send && op.Type == histories.Fail:
+			refused++
+		case op.Type != histories.OK:
+		case op.F == histories.Final && l.Lines[i].Missed:
+			finalMisses++
+		case op.F == histories.Final:
+			finals++
+		case op.F == histories.Scan && l.Lines[i].Missed:
+			off = append(off, op.Node)
+		case op.F == histories.Scan:
+			on = append(on, op.Node)
+		case !l.Lines[i].Missed:
+			read++
+		}
+	}
+	fate := sendFate(sent, acked, weak, refused)
+	switch {
+	case finals > 0:
+		fate += "; the final read has it"
+	case finalMisses > 0:
+		fate += "; the final read does not have it"
+	default:
+		fate += "; no final read tells of it"
+	}
+	if read > 0 {
+		fate += fmt.Sprintf("; %s under load saw it", count(int64(read), "read"))
+	}
+	if len(on) > 0 {
+		fate += "; on the disk of " + strings.Join(on, ", ")
+	}
+	if len(off) > 0 {
+		fate += "; not on the disk of " + strings.Join(off, ", ")
+	}
+	if acked > 0 && finals == 0 && finalMisses > 0 {
+		return "lost: " + fate + "."
+	}
+	return fate + "."
+}
+
+// sendFate says how the send ended.
+func sendFate(sent, acked, weak, refused int) string {
+	switch {
+	case sent == 0:
+		return "never sent by this run"
+	case acked > 0:
+		return "acknowledged"
+	case weak > 0:
+		return "stored, but not acknowledged as promised (weak)"
+	case refused > 0:
+		return "refused"
+	}
+	return "sent, its fate unknown to the sender"
+}
+
+// Text writes the life for a terminal.
+func (l *MessageLife) Text(w io.Writer, color bool) error {
+	p := &printer{style: style(color)}
+	where := "nobody saw it at an offset"
+	if l.Offset != histories.Unset {
+		where = fmt.Sprintf("offset %d", l.Offset)
+	}
+	p.line("%s", p.style.bold(fmt.Sprintf("message %d, partition %d, %s", l.Value, l.Part, where)))
+	for i := range l.Lines {
+		line := &l.Lines[i]
+		text := fmt.Sprintf("%s  op %-7d %s", stamp(&line.Op), line.Op.Index, describe(&line.Op, l.Value))
+		switch {
+		case line.Fault:
+			text = p.style.yellow(text)
+		case line.Missed:
+			text = p.style.red(text + " - without it")
+		}
+		p.line("%s", text)
+	}
+	p.line("")
+	p.line("%s", l.Judgement)
+	_, err := io.WriteString(w, p.b.String())
+	return err
+}

@@ -1,0 +1,280 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/histories"
+)
+
+// textWidth is the width of wrapped lines, in runes: terminals have at least 80 columns, and longer lines are hard to read.
+const textWidth = 110
+
+// maxFaultLines bounds the list of faults on a terminal; the rest is in the HTML report.
+const maxFaultLines = 24
+
+// Text writes the summary of one run, for a terminal. Its last line is the command that runs the experiment again. st may be the
+// zero Stats when there is no history to measure.
+func Text(w io.Writer, d *Document, st *Stats, color bool) error {
+	p := &printer{style: style(color)}
+	s := &d.Summary
+	p.verdict(s)
+	for _, warning := range d.Warnings {
+		p.line("%s %s", p.style.bold("note:"), clean(warning))
+	}
+	p.unknown(s)
+	p.anomalies(d)
+	p.operations(st)
+	p.gaps(st)
+	p.faults(s.Faults)
+	p.times(s)
+	p.kept(d)
+	if s.Reproduce != "" {
+		p.line("")
+		p.line("%s", p.style.dim("run it again:"))
+		p.line("%s", s.Reproduce)
+	}
+	_, err := io.WriteString(w, p.b.String())
+	return err
+}
+
+// printer collects lines.
+type printer struct {
+	b     strings.Builder
+	style style
+}
+
+func (p *printer) line(format string, args ...any) {
+	fmt.Fprintf(&p.b, format, args...)
+	p.b.WriteByte('\n')
+}
+
+// paragraph writes wrapped text, indented.
+func (p *printer) paragraph(indent int, text string) {
+	for _, l := range wrap(clean(text), textWidth-indent) {
+		p.line("%s%s", strings.Repeat(" ", indent), l)
+	}
+}
+
+func (p *printer) section(title string) {
+	p.line("")
+	p.line("%s", p.style.bold(title))
+}
+
+func (p *printer) verdict(s *harness.Summary) {
+	text := fmt.Sprintf("%s (exit %d): %s", strings.ToUpper(s.Verdict), s.Exit, headline(s))
+	if s.Interrupted {
+		text += "; the run was interrupted"
+	}
+	lines := wrap(clean(text), textWidth)
+	word := strings.ToUpper(s.Verdict)
+	for i, l := range lines {
+		if i == 0 {
+			l = p.style.verdict(s.Verdict, word) + strings.TrimPrefix(l, word)
+		}
+		p.line("%s", l)
+	}
+}
+
+// unknown lists what could not be decided; the first reason is in the headline when the verdict is Unknown.
+func (p *printer) unknown(s *harness.Summary) {
+	rest := s.Unknown
+	if (s.Verdict == "unknown" || s.Verdict == "error") && len(rest) > 0 {
+		rest = rest[1:]
+	}
+	if len(rest) == 0 {
+		return
+	}
+	p.section("Not decided")
+	for _, reason := range rest {
+		p.paragraph(2, reason)
+	}
+}
+
+func (p *printer) anomalies(d *Document) {
+	if len(d.Summary.Anomalies) == 0 {
+		return
+	}
+	p.section("What went wrong")
+	for i := range d.Summary.Anomalies {
+		a := &d.Summary.Anomalies[i]
+		word := p.style.red("excluded by the contract")
+		if a.Permitted {
+			word = p.style.yellow("permitted")
+		}
+		p.line("  %s x %s, %s", p.style.bold(string(a.Class)), group(a.Count), word)
+		if why := d.why(a.Class, a.Permitted); why != "" {
+			p.paragraph(6, "contract: "+why)
+		}
+		p.paragraph(6, a.Explanation)
+		if len(a.Witnesses) > 0 {
+			p.paragraph(6, "witnesses: op "+joinInts(a.Witnesses, 8)+p.showHint(d, i))
+		}
+	}
+}
+
+// showHint points from a class to its first anomaly in full.
+func (p *printer) showHint(d *Document, i int) string {
+	n := d.number(d.Summary.Anomalies[i].Class)
+	if n == 0 || d.Removed {
+		return ""
+	}
+	return fmt.Sprintf("; in full with --anomaly %d", n)
+}
+
+// joinInts lists at most most numbers and says how many more there are.
+func joinInts(ns []int64, most int) string {
+	var parts []string
+	for _, n := range ns[:min(len(ns), most)] {
+		parts = append(parts, fmt.Sprint(n))
+	}
+	text := strings.Join(parts, ", ")
+	if len(ns) > most {
+		text += fmt.Sprintf(" and %d more", len(ns)-most)
+	}
+	return text
+}
+
+func (p *printer) operations(st *Stats) {
+	if len(st.Functions) == 0 {
+		return
+	}
+	rows := [][]string{{"Operations", "ok", "weak", "info", "fail", "p50", "p90", "p99", "max"}}
+	for i := range st.Functions {
+		f := &st.Functions[i]
+		row := []string{"  " + f.F, group(f.Ops.OK), group(f.Ops.Weak), group(f.Ops.Info), group(f.Ops.Fail), "-", "-", "-", "-"}
+		if f.Ops.OK+f.Ops.Weak > 0 {
+			q := f.Latency
+			row = append(row[:5], latency(q.P50), latency(q.P90), latency(q.P99), latency(q.Max))
+		}
+		rows = append(rows, row)
+	}
+	p.line("")
+	p.table(rows, 1)
+}
+
+// table writes rows aligned, the first one bold; columns from rightFrom on are right-aligned.
+func (p *printer) table(rows [][]string, rightFrom int) {
+	var widths []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], len([]rune(cell)))
+		}
+	}
+	for r, row := range rows {
+		var b strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-len([]rune(cell)))
+			if i >= rightFrom {
+				b.WriteString(pad + cell)
+			} else {
+				b.WriteString(cell + pad)
+			}
+			b.WriteString("   ")
+		}
+		text := strings.TrimRight(b.String(), " ")
+		if r == 0 {
+			text = p.style.bold(text)
+		}
+		p.line("%s", text)
+	}
+}
+
+func (p *printer) gaps(st *Stats) {
+	for _, g := range []struct {
+		f   string
+		gap Gap
+	}{{histories.Send, st.SendGap}, {histories.Poll, st.PollGap}} {
+		if g.gap.Length() > 0 {
+			p.line("  longest time without an ok %s: %s, from %s to %s", g.f, latency(g.gap.Length()), seconds(g.gap.From), seconds(g.gap.To))
+		}
+	}
+}
+
+func (p *printer) faults(faults []harness.FaultRecord) {
+	if len(faults) == 0 {
+		return
+	}
+	rows := [][]string{{"Faults", "target", "nodes", "at", "lasted", "effect"}}
+	for i := range faults[:min(len(faults), maxFaultLines)] {
+		f := &faults[i]
+		rows = append(rows, []string{"  " + f.Name, f.Target, nodeList(f.Nodes), seconds(ms(f.AtMS)), lasted(f), clean(effectText(f))})
+	}
+	p.line("")
+	p.table(rows, len(rows[0]))
+	if len(faults) > maxFaultLines {
+		p.line("  and %d more, in the report", len(faults)-maxFaultLines)
+	}
+}
+
+func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+
+func lasted(f *harness.FaultRecord) string {
+	if f.HealedMS <= f.AtMS {
+		return "-"
+	}
+	return seconds(ms(f.HealedMS - f.AtMS))
+}
+
+func effectText(f *harness.FaultRecord) string {
+	switch {
+	case f.Err != "" && f.Effect != "":
+		return f.Effect + "; error: " + f.Err
+	case f.Err != "":
+		return "error: " + f.Err
+	case f.Effect == "":
+		return "none"
+	}
+	return f.Effect
+}
+
+func nodeList(nodes []harness.NodeID) string {
+	names := make([]string, len(nodes))
+	for i, n := range nodes {
+		names[i] = string(n)
+	}
+	return strings.Join(names, ",")
+}
+
+func (p *printer) times(s *harness.Summary) {
+	if s.VirtualMS == 0 && s.WallMS == 0 {
+		return
+	}
+	p.line("")
+	text := fmt.Sprintf("took %s", seconds(ms(s.WallMS)))
+	if s.Env == "sim" && s.VirtualMS > 0 {
+		text = fmt.Sprintf("%s of virtual time in %s", seconds(ms(s.VirtualMS)), seconds(ms(s.WallMS)))
+	}
+	p.line("%s, judged in %s", text, seconds(ms(s.CheckMS)))
+}
+
+// kept says where the run is and what to do with it.
+func (p *printer) kept(d *Document) {
+	run := d.Summary.Run
+	switch {
+	case run == "":
+	case d.Removed:
+		p.line("nothing to look at, so the run was not kept (--keep always keeps it)")
+	default:
+		p.line("kept in %s (report.html, history.jsonl)", run)
+		if len(d.Findings) > 0 {
+			p.line("look closer: assay show %s --anomaly 1%s", run, messageHint(d))
+		}
+	}
+}
+
+// messageHint proposes the first message that an anomaly names.
+func messageHint(d *Document) string {
+	i := slices.IndexFunc(d.Findings, func(f Finding) bool { return len(f.Values) > 0 })
+	if i < 0 {
+		return ""
+	}
+	return fmt.Sprintf("   or --message %d", d.Findings[i].Values[0])
+}
