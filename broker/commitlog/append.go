@@ -113,7 +113,7 @@ func (l *Log) write(frames []Frame) (int, error) {
 			batch[i].Flushed = flushed
 			l.buf = appendFrame(l.buf, batch[i], l.life, seg.seed)
 		}
-		if n, err := seg.file.WriteAt(l.buf, seg.offset(batch[0].Position)); err != nil || n < len(l.buf) {
+		if n, err := seg.file.WriteAt(l.buf, seg.offset(batch[0].Position)); err != nil {
 			return written, l.fail("write "+seg.name, fmt.Errorf("%d of %d bytes written: %w", n, len(l.buf), err))
 		}
 		l.mu.Lock()

@@ -43,6 +43,7 @@ const (
 
 	frameHeader   = 32
 	frameMagic    = "AFRM"
+	magicAt       = 4 // in the frame
 	bodyHeader    = 13
 	frameOverhead = frameHeader + bodyHeader
 
@@ -162,8 +163,9 @@ func appendFrame(dst []byte, f Frame, life, seed uint32) []byte {
 	return dst
 }
 
-// frameLength returns the length of the whole frame whose first frameHeader bytes are b, when they look like a header.
-func frameLength(b []byte) (int, error) {
+// frameLength returns the length of the whole frame whose first frameHeader bytes are b, when they look like the header of
+// the frame at position.
+func frameLength(b []byte, position int64) (int, error) {
 	if len(b) < frameHeader || string(b[4:8]) != frameMagic {
 		return 0, fmt.Errorf("%w: no frame starts here", errBadFrame)
 	}
@@ -171,13 +173,16 @@ func frameLength(b []byte) (int, error) {
 	if body < bodyHeader || body > maxBody {
 		return 0, fmt.Errorf("%w: impossible length %d", errBadFrame, body)
 	}
+	if at := int64(binary.BigEndian.Uint64(b[16:])); at != position {
+		return 0, fmt.Errorf("%w: it belongs to position %d", errBadFrame, at)
+	}
 	return frameHeader + int(body), nil
 }
 
 // decodeFrame takes untrusted bytes that should be the whole frame at a position. The payload is a part of b. It checks
 // everything that can be checked without the frame before.
 func decodeFrame(b []byte, position int64, seed uint32) (f Frame, life uint32, err error) {
-	n, err := frameLength(b)
+	n, err := frameLength(b, position)
 	if err != nil {
 		return Frame{}, 0, err
 	}
@@ -185,9 +190,6 @@ func decodeFrame(b []byte, position int64, seed uint32) (f Frame, life uint32, e
 		return Frame{}, 0, fmt.Errorf("%w: %d bytes of %d", errBadFrame, len(b), n)
 	}
 	b = b[:n]
-	if at := int64(binary.BigEndian.Uint64(b[16:])); at != position {
-		return Frame{}, 0, fmt.Errorf("%w: it belongs to position %d", errBadFrame, at)
-	}
 	if crc32.Update(seed, castagnoli, b[4:]) != binary.BigEndian.Uint32(b) {
 		return Frame{}, 0, fmt.Errorf("%w: checksum mismatch", errBadFrame)
 	}

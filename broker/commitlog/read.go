@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sort"
 )
 
 const (
-	smallBlock = 8 << 10   // to read one frame or walk from an index entry
-	largeBlock = 256 << 10 // to scan
+	smallBlock  = 8 << 10   // to read one frame or walk from an index entry
+	largeBlock  = 256 << 10 // to scan
+	searchBlock = 4 << 10   // to look for a frame behind damage
+	maxPooled   = 1 << 20   // larger buffers are not kept
 )
 
 // span is the part of the log in one segment that a reader may look at, as of one instant.
@@ -31,15 +34,7 @@ func (l *Log) spanAt(position int64) (span, error) {
 	if position < 0 || position >= l.tail.Position {
 		return span{}, fmt.Errorf("%w: %d, and the log ends at %d", ErrPosition, position, l.tail.Position)
 	}
-	i := len(l.segments) - 1
-	for lo := 0; lo < i; { // the last segment whose base is at or before position
-		mid := (lo + i + 1) / 2
-		if l.segments[mid].base <= position {
-			lo = mid
-		} else {
-			i = mid - 1
-		}
-	}
+	i := sort.Search(len(l.segments), func(i int) bool { return l.segments[i].base > position }) - 1
 	s := span{seg: l.segments[i], end: l.tail.Position, cuts: l.cuts}
 	if i+1 < len(l.segments) {
 		s.end = l.segments[i+1].base
@@ -51,7 +46,7 @@ func (l *Log) spanAt(position int64) (span, error) {
 	return s, nil
 }
 
-// window returns a buffered reader of the span; give it back with l.readers.Put.
+// window returns a buffered reader of the span; give it back with release.
 func (l *Log) window(s span, block int) *window {
 	w, ok := l.readers.Get().(*window)
 	if !ok {
@@ -61,13 +56,20 @@ func (l *Log) window(s span, block int) *window {
 	return w
 }
 
+func (l *Log) release(w *window) {
+	w.file = nil
+	if cap(w.buf) <= maxPooled {
+		l.readers.Put(w)
+	}
+}
+
 // frame decodes the frame at a position; the payload is valid until the next call.
 func (w *window) frame(seg *segment, position int64) (f Frame, life uint32, err error) {
 	head, err := w.bytes(seg.offset(position), frameHeader)
 	if err != nil {
 		return Frame{}, 0, err
 	}
-	n, err := frameLength(head)
+	n, err := frameLength(head, position)
 	if err != nil {
 		return Frame{}, 0, err
 	}
@@ -79,7 +81,9 @@ func (w *window) frame(seg *segment, position int64) (f Frame, life uint32, err 
 }
 
 // damaged reports whether the error is about what the bytes are, as opposed to whether they could be read.
-func damaged(err error) bool { return errors.Is(err, errBadFrame) || errors.Is(err, io.ErrUnexpectedEOF) }
+func damaged(err error) bool {
+	return errors.Is(err, errBadFrame) || errors.Is(err, io.ErrUnexpectedEOF)
+}
 
 // readError finds the reason why the frame at position could not be read.
 func (l *Log) readError(s span, position int64, err error) error {
@@ -106,7 +110,7 @@ func (l *Log) ReadFrame(position int64) (Frame, error) {
 		return Frame{}, err
 	}
 	w := l.window(s, smallBlock)
-	defer l.readers.Put(w)
+	defer l.release(w)
 	f, _, err := w.frame(s.seg, position)
 	if err != nil {
 		return Frame{}, l.misread(s, position, err)
@@ -129,7 +133,7 @@ func (l *Log) misread(s span, position int64, err error) error {
 // boundary behind every frame.
 func (l *Log) walk(s span, position int64, visit func(Boundary)) (Boundary, error) {
 	w := l.window(s, smallBlock)
-	defer l.readers.Put(w)
+	defer l.release(w)
 	at := s.from
 	for at.Position < position {
 		f, _, err := w.frame(s.seg, at.Position)
@@ -168,15 +172,15 @@ func (l *Log) ReadRaw(from, limit int64, maxBytes int) (raw []byte, next int64, 
 	maxBytes = max(maxBytes, 0)
 	size := int(min(int64(maxBytes), limit-from))
 	raw = append(make([]byte, 0, runHeader+size), raw...)
-	w := l.window(s, min(max(size, smallBlock), 1<<20))
-	defer l.readers.Put(w)
+	w := l.window(s, min(max(size, smallBlock), maxPooled))
+	defer l.release(w)
 	for next = from; next < limit; {
 		f, _, err := w.frame(s.seg, next)
 		if err != nil && next == from {
 			return nil, from, l.misread(s, next, err)
 		}
 		if err != nil {
-			return nil, from, l.readError(s, next, err)
+			break // the next call starts here and tells why
 		}
 		grown := len(raw) + runLength + bodyHeader + len(f.Payload)
 		if f.End > limit || (next > from && grown > maxBytes) {

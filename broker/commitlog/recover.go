@@ -199,6 +199,7 @@ func (r *recoverer) judgeClosed(next int64) error {
 	if end := r.log.tail.Position; end != next {
 		return r.corrupt(fmt.Sprintf("the segment ends at %d and the next one starts at %d", end, next))
 	}
+	r.claim = next
 	return nil
 }
 
@@ -207,8 +208,8 @@ func (r *recoverer) judgeClosed(next int64) error {
 //
 // Why such a claim can be trusted, and none is missed: a frame at p claims a flushed position c <= p that was true when it was written.
 // So c > damage only if the frame lies behind the damage. Truncation leaves no frame behind its end, thus no claim above it.
-// Should the file system show stale bytes nevertheless, they carry a smaller life than the last valid frame, since
-// frames are written in the order of their positions and the life grows with every truncation and restart.
+// Should the file system show stale bytes nevertheless, they carry a smaller life than the frames written
+// after the truncation, since the life grows with every truncation and restart.
 func (r *recoverer) judgeTail(size int64) error {
 	if r.damage == nil {
 		return nil
@@ -219,28 +220,40 @@ func (r *recoverer) judgeTail(size int64) error {
 	w := &window{}
 	w.reset(seg.file, size, largeBlock)
 	for off := start + 1; off+frameOverhead <= size; {
-		b, err := w.bytes(off, int(min(largeBlock, size-off)))
+		position := seg.base + off - segmentHeader
+		if f, life, err := w.frame(seg, position); err == nil {
+			if life >= r.life && f.Flushed > l.tail.Position {
+				return r.corrupt(fmt.Sprintf("%v, and the frame at position %d proves that everything before %d was durable", r.damage, f.Position, f.Flushed))
+			}
+			off = seg.offset(f.End)
+			continue
+		} else if !damaged(err) {
+			return fmt.Errorf("commit log: read %s: %w", seg.name, err)
+		}
+		next, err := w.findFrame(off + 1)
 		if err != nil {
 			return fmt.Errorf("commit log: read %s: %w", seg.name, err)
 		}
-		i := bytes.Index(b, []byte(frameMagic))
-		if i < 0 {
-			off += int64(len(b)) - int64(len(frameMagic)) + 1
-			continue
-		}
-		at := off + int64(i) - 4 // the magic lies 4 bytes into the frame
-		off += int64(i) + 1
-		if at <= start {
-			continue
-		}
-		position := seg.base + at - segmentHeader
-		if f, life, err := w.frame(seg, position); err == nil && life >= r.life && f.Flushed > l.tail.Position {
-			return r.corrupt(fmt.Sprintf("%v, and the frame at position %d proves that everything before %d was durable", r.damage, f.Position, f.Flushed))
-		}
+		off = next
 	}
 	l.recovery.TruncatedBytes = size - start
 	l.recovery.File, l.recovery.Offset, l.recovery.Reason = seg.name, start, r.damage.Error()
 	return nil
+}
+
+// findFrame returns the first offset from off on where a frame's magic is in its place, or the end of the window.
+func (w *window) findFrame(off int64) (int64, error) {
+	for off+frameHeader <= w.size {
+		b, err := w.bytes(off, int(min(searchBlock, w.size-off)))
+		if err != nil {
+			return 0, err
+		}
+		if i := bytes.Index(b[magicAt:], []byte(frameMagic)); i >= 0 {
+			return off + int64(i), nil
+		}
+		off += int64(len(b) - magicAt - len(frameMagic) + 1)
+	}
+	return w.size, nil
 }
 
 // repair makes what was found durable and the log ready for appends. Until the one sync at its end, a crash leaves what

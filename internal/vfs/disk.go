@@ -295,7 +295,7 @@ func (d *Disk) fits(node *inode, off, n int64) int64 {
 			return inside
 		}
 		return inside + d.rng.Int64N(n-inside)
-	case d.opts.Capacity > 0 && d.used+extend > d.opts.Capacity:
+	case node.linked && d.opts.Capacity > 0 && d.used+extend > d.opts.Capacity:
 		return max(inside, n-(d.used+extend-d.opts.Capacity))
 	default:
 		return n

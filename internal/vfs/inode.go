@@ -90,6 +90,7 @@ type change struct {
 	truncate bool
 	durable  bool // synced, but kept in the list because an older change is not
 	// failed: a Sync could not write it. As on Linux, the page then counts as clean: later Syncs succeed without writing it.
+	// Never set on a truncation: metadata stays in the journal.
 	failed  bool
 	off     int64  // where a write starts; the new size of a truncation
 	n       int64  // bytes written
@@ -145,10 +146,13 @@ func (n *inode) synced(seq uint64) {
 	n.changes = append([]change(nil), n.changes[drop:]...)
 }
 
-// syncFailed marks the changes before sequence number seq as dropped from the page cache's dirty list.
+// syncFailed marks the writes before sequence number seq as dropped from the page cache's dirty list.
 func (n *inode) syncFailed(seq uint64) {
-	for i := range n.changes[:max(0, int(seq)-int(n.first))] {
-		if c := &n.changes[i]; !c.failed && !c.durable {
+	for i := range n.changes {
+		if n.first+uint64(i) >= seq {
+			return
+		}
+		if c := &n.changes[i]; !c.truncate && !c.failed && !c.durable {
 			c.failed = true
 			n.failed++
 		}
