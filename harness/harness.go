@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/assay-project/assay/checker"
@@ -47,6 +48,11 @@ var (
 	ErrUnsupported = errors.New("not supported")
 	// ErrUnsafePromote is returned (wrapped) by Promoter when the promote needs force.
 	ErrUnsafePromote = errors.New("promote is not safe")
+	// ErrNeverSafe is returned (wrapped together with ErrUnsafePromote) when waiting can't make the promote safe, e.g. with a single copy.
+	ErrNeverSafe = errors.New("promote can never be safe")
+	// ErrNodeExited is returned (wrapped, with what the node said) by Boot when the node started and ended by itself, e.g. because its log
+	// is damaged: that is the system's doing, any other error of Boot is the harness's.
+	ErrNodeExited = errors.New("the node ended by itself")
 )
 
 // Effect is what a fault measurably did. The zero Effect means nothing.
@@ -101,6 +107,18 @@ type Rule struct {
 // Network shapes traffic. Several sets of rules may be active at once. The effect counts packets dropped or delayed.
 type Network interface {
 	Shape(ctx context.Context, rules []Rule) (Undo, error)
+}
+
+// ClientShaper is a Network that may be able to shape the links between client processes and nodes too.
+type ClientShaper interface {
+	Network
+	ShapesClients() bool
+}
+
+// TopicMaker creates the topic that clients opened afterwards write and read. It succeeds when the topic can be used, and when there is
+// one already.
+type TopicMaker interface {
+	CreateTopic(ctx context.Context, name string, partitions int) error
 }
 
 // Disks breaks disks.
@@ -182,15 +200,46 @@ type Workload interface {
 	Checkers() []checker.Checker
 }
 
-// Fault is one way to hurt a cluster.
+// Fault is one way to hurt a cluster. It keeps nothing between strikes and may be used for several at once.
 type Fault interface {
 	// Name is the fault in the spelling of the command line, with role and shape.
 	Name() string
 	// Supports says, before the run, why c cannot be hurt so; nil when it can.
 	Supports(c Cluster) error
-	// Inject hurts. heal undoes it and returns the effect; the harness calls it on every way out. What an instant did
-	// (a kill) is in the effect as well.
-	Inject(ctx context.Context, c Cluster, at Strike) (struck []NodeID, heal Undo, err error)
+	// Draw picks the victims among the nodes of c as they are now; at.Pick is its only randomness. An error that wraps ErrNotNow means that
+	// the strike has to wait.
+	Draw(ctx context.Context, c Cluster, at Strike) ([]NodeID, error)
+	// Inject hurts nodes. The Undo ends it and returns the effect, also what an instant did (a kill); whoever injects calls it on every
+	// way out. After an error there is nothing to undo.
+	Inject(ctx context.Context, c Cluster, at Strike, nodes []NodeID) (Undo, error)
+}
+
+// ErrNotNow is returned (wrapped, with the reason) by Draw when the strike is not possible at the moment.
+var ErrNotNow = errors.New("not possible now")
+
+// Nemesis carries out a plan of faults.
+type Nemesis interface {
+	// Supports says, before the run, why c cannot be hurt so; nil when it can.
+	Supports(c Cluster) error
+	// Run strikes until its plan is over or ctx ends, and heals everything before it returns, whatever happens. It returns only
+	// errors of the harness and the environment: what the system under test did wrong is recorded. It is called once.
+	Run(ctx context.Context, s Stage) error
+	// Now names the faults that are on. It may be called while Run runs.
+	Now() []string
+}
+
+// Stage is what a Nemesis acts on.
+type Stage struct {
+	Cluster Cluster
+	// Record writes an op of the nemesis into the history, and returns it with its index and time.
+	Record func(histories.Op) (histories.Op, error)
+	// Start is when the load started: the zero of Strike.At.
+	Start time.Time
+	// Clients is the number of client processes in use at one time; process p is replaced by p+Clients.
+	Clients int
+	// Processes returns the clients' processes in use now.
+	Processes func() []int
+	Logger    *slog.Logger
 }
 
 // Strike is one planned use of a fault.
@@ -208,12 +257,12 @@ type Plan struct {
 	Strikes []Strike `json:"strikes"`
 }
 
-// FaultRecord is what became of a Strike.
+// FaultRecord is what became of a Strike, as the history tells it.
 type FaultRecord struct {
 	Name     string   `json:"name"`   // kill, partition, ...
 	Target   string   `json:"target"` // the role, with the shape
 	Nodes    []NodeID `json:"nodes"`
-	AtMS     int64    `json:"at_ms"`
+	AtMS     int64    `json:"at_ms"` // in the history's time, since the start of the run
 	HealedMS int64    `json:"healed_ms"`
 	Effect   string   `json:"effect"` // empty: none
 	Err      string   `json:"error,omitempty"`
