@@ -1,0 +1,214 @@
+package report
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-project/assay/checker"
+	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/histories"
+)
+
+// update rewrites the golden texts: go test ./report -update
+var update = flag.Bool("update", false, "rewrite testdata/*.golden")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, string(want), got)
+}
+
+func TestTextGolden(t *testing.T) {
+	valid := func() *Document {
+		d := permitted()
+		d.Summary.Verdict, d.Summary.Exit, d.Summary.Anomalies, d.Findings = "valid", 0, nil, nil
+		d.Removed = true
+		return d
+	}
+	unknown := func() *Document {
+		d := valid()
+		d.Removed = false
+		d.Summary.Verdict, d.Summary.Exit, d.Summary.Interrupted = "unknown", 2, true
+		d.Summary.Unknown = []string{"fault promote of n2 had no effect", "linear: out of time after 30s"}
+		d.Summary.Faults = append(d.Summary.Faults, harness.FaultRecord{Name: "promote", Target: "one", Nodes: []harness.NodeID{"n2"}, AtMS: 3000, Err: "no answer"})
+		d.Warnings = []string{"line 15 has no newline: 20 bytes of an unfinished write are left out"}
+		return d
+	}
+	invalid := func() *Document {
+		d := permitted()
+		d.Summary.Verdict, d.Summary.Exit = "invalid", 3
+		d.Summary.Anomalies[0].Permitted, d.Summary.Anomalies[0].Count = false, 1234
+		d.Findings[0].Permitted, d.Findings[0].Why = false, "replication=sync keeps what it acknowledged while one copy lives (VMS-03)"
+		return d
+	}
+	failed := &Document{Summary: harness.Summary{Verdict: "error", Exit: 1, Unknown: []string{"n2 did not start: address in use"}, Reproduce: "assay run --seed 1"}}
+	st := Measure(small())
+	for name, c := range map[string]struct {
+		d  *Document
+		st *Stats
+	}{
+		"permitted": {permitted(), &st}, "valid": {valid(), &st}, "unknown": {unknown(), &st}, "invalid": {invalid(), &st}, "error": {failed, &Stats{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b strings.Builder
+			require.NoError(t, Text(&b, c.d, c.st, false))
+			golden(t, name, b.String())
+			lines := strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
+			require.Equal(t, c.d.Summary.Reproduce, lines[len(lines)-1], "the last line runs the experiment again")
+			require.True(t, strings.HasPrefix(lines[0], strings.ToUpper(c.d.Summary.Verdict)), "the verdict comes first")
+		})
+	}
+}
+
+func TestTextColours(t *testing.T) {
+	var plain, colour strings.Builder
+	st := Measure(small())
+	require.NoError(t, Text(&plain, permitted(), &st, false))
+	require.NoError(t, Text(&colour, permitted(), &st, true))
+	require.NotContains(t, plain.String(), "\x1b")
+	require.Contains(t, colour.String(), "\x1b[1;33mPERMITTED\x1b[0m")
+}
+
+// TestTextCannotSteerTheTerminal: what a broker answers is shown, but its control characters are not.
+func TestTextCannotSteerTheTerminal(t *testing.T) {
+	d := permitted()
+	d.Summary.Anomalies[0].Explanation = "evil \x1b]0;title\x07 \u009b31m"
+	d.Summary.Faults[0].Effect = "evil \x1b[2J"
+	h := small()
+	h[6].Err = "evil \x1b[2J"
+	d.Findings[0].Witnesses = []int64{6}
+	d.Findings[0].Explanation = d.Summary.Anomalies[0].Explanation
+	st := Measure(h)
+	var b strings.Builder
+	require.NoError(t, Text(&b, d, &st, false))
+	require.NoError(t, AnomalyText(&b, d, h, 1, false))
+	life, err := Life(h, 6)
+	require.NoError(t, err)
+	require.NoError(t, life.Text(&b, false))
+	require.NotContains(t, b.String(), "\x1b")
+	require.NotContains(t, b.String(), "\u009b")
+	require.Contains(t, b.String(), "evil")
+}
+
+func TestSeedsTextGolden(t *testing.T) {
+	s := harness.Summary{
+		Seed: 7, Verdict: "invalid", Exit: 3, Ops: harness.OpCounts{OK: 12000, Info: 3}, Reproduce: "assay run --seed 7 --seeds 3", VirtualMS: 180000, WallMS: 2500,
+		Env: "sim", Anomalies: []harness.AnomalySummary{{Class: checker.Phantom, Count: 2, Explanation: "message 9 was never sent"}},
+		Seeds: []harness.SeedSummary{
+			{Seed: 7, Verdict: "valid"},
+			{Seed: 8, Verdict: "invalid", Run: "runs/r8", Anomalies: []checker.Class{checker.Phantom, checker.Unseen}},
+			{Seed: 9, Verdict: "unknown", Run: "runs/r9"},
+		},
+	}
+	var b strings.Builder
+	require.NoError(t, SeedsText(&b, &s, false))
+	golden(t, "seeds", b.String())
+}
+
+func TestAnomalyTextGolden(t *testing.T) {
+	var b strings.Builder
+	require.NoError(t, AnomalyText(&b, permitted(), small(), 1, false))
+	golden(t, "anomaly", b.String())
+	require.ErrorContains(t, AnomalyText(&b, permitted(), small(), 2, false), "1 to 1")
+	require.ErrorContains(t, AnomalyText(&b, permitted(), small(), 0, false), "1 to 1")
+	require.ErrorContains(t, AnomalyText(&b, &Document{}, small(), 1, false), "has none")
+}
+
+func TestLifeGolden(t *testing.T) {
+	for value, name := range map[int64]string{4: "life-lost", 5: "life-kept", 6: "life-open"} {
+		life, err := Life(small(), value)
+		require.NoError(t, err)
+		var b strings.Builder
+		require.NoError(t, life.Text(&b, false))
+		golden(t, name, b.String())
+	}
+	_, err := Life(small(), 99)
+	require.ErrorIs(t, err, ErrNoMessage)
+}
+
+func TestLifeJudgement(t *testing.T) {
+	for value, want := range map[int64]string{4: "lost: acknowledged", 5: "acknowledged; the final read has it", 6: "its fate unknown"} {
+		life, err := Life(small(), value)
+		require.NoError(t, err)
+		require.Contains(t, life.Judgement, want)
+	}
+}
+
+// TestLifeFindsBatches: a value inside a batch has a life too.
+func TestLifeFindsBatches(t *testing.T) {
+	h := histories.History{histories.New(histories.Invoke, 0, histories.Send), histories.New(histories.OK, 0, histories.Send)}
+	h[0].Msgs = []histories.Message{{Offset: -1, Value: 1}, {Offset: -1, Value: 2}}
+	h[1].Msgs = []histories.Message{{Offset: 7, Value: 1}, {Offset: 8, Value: 2}}
+	h[1].Index, h[1].Time = 1, 1000
+	life, err := Life(h, 2)
+	require.NoError(t, err)
+	require.Equal(t, int64(8), life.Offset)
+	require.Len(t, life.Lines, 2)
+}
+
+func TestMeasure(t *testing.T) {
+	st := Measure(small())
+	require.Equal(t, "send", st.Functions[0].F)
+	require.Equal(t, harness.OpCounts{OK: 2, Info: 1}, st.Functions[0].Ops)
+	require.InDelta(t, float64(20*time.Millisecond), float64(st.Functions[0].Latency.Max), float64(50*time.Microsecond))
+	require.Equal(t, []string{"send", "poll", "final", "scan"}, []string{st.Functions[0].F, st.Functions[1].F, st.Functions[2].F, st.Functions[3].F})
+	require.Equal(t, Gap{From: 102 * time.Millisecond, To: 3020 * time.Millisecond}, st.SendGap)
+	require.Equal(t, 100*time.Millisecond, st.LoadFrom)
+	require.Equal(t, 3020*time.Millisecond, st.LoadTo)
+	require.Equal(t, int64(1), st.Seconds[2].Ops.Info)
+	require.Equal(t, 20*time.Millisecond, st.Seconds[3].P99)
+	require.Empty(t, Measure(histories.History{}).Functions)
+}
+
+// TestMeasureGapAtTheEnd: no ok until the load ends is a gap too, as is a load without any ok.
+func TestMeasureGapAtTheEnd(t *testing.T) {
+	h := histories.History{histories.New(histories.Invoke, 0, histories.Send), histories.New(histories.Fail, 0, histories.Send)}
+	h[1].Index, h[1].Time = 1, int64(9*time.Second)
+	st := Measure(h)
+	require.Equal(t, 9*time.Second, st.SendGap.Length())
+	open := h[:1]
+	require.Equal(t, harness.OpCounts{Info: 1}, Measure(open).Functions[0].Ops)
+}
+
+func TestFormats(t *testing.T) {
+	require.Equal(t, "-1,234,567", group(-1234567))
+	require.Equal(t, "999", group(999))
+	require.Equal(t, "1 fault", count(1, "fault"))
+	require.Equal(t, "0 faults", count(0, "fault"))
+	for d, want := range map[time.Duration]string{
+		850 * time.Microsecond: "850 us", 1234 * time.Microsecond: "1.23 ms", 45678 * time.Microsecond: "45.7 ms", 456 * time.Millisecond: "456 ms",
+		1500 * time.Millisecond: "1.50 s", 61 * time.Second: "61.0 s",
+	} {
+		require.Equal(t, want, latency(d))
+	}
+	require.Equal(t, []string{"ab cd", "efghijkl"}, wrap("ab  cd efghijkl", 6))
+	require.Empty(t, wrap("", 6))
+}
+
+func TestCharts(t *testing.T) {
+	require.Equal(t, int64(1), niceStep(1))
+	require.Equal(t, int64(50), niceStep(210))
+	require.Len(t, timeTicks(time.Minute), 7)
+	require.LessOrEqual(t, len(timeTicks(24*time.Hour)), 9)
+	h, faults := busy()
+	st := Measure(h)
+	lanes := faultLanes(faults, st.End)
+	require.Len(t, lanes, 2, "the promotes strike inside the lasting faults, so they have a lane of their own")
+	for _, l := range latencyChart(h, &st).Layers {
+		require.NotContains(t, l.Path, "NaN")
+	}
+	lo, hi := decades(histories.History{})
+	require.Less(t, lo, hi)
+}
