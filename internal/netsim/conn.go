@@ -175,7 +175,7 @@ func (c *Conn) CloseWrite() error {
 	}
 	c.out.fin = true
 	c.out.transmit()
-	c.writer.wake(n.now())
+	c.writer.wake()
 	return nil
 }
 
@@ -197,9 +197,8 @@ func (c *Conn) resetAt(at time.Duration) {
 }
 
 func (c *Conn) wakeAll() {
-	now := c.host.net.now()
-	c.reader.wake(now)
-	c.writer.wake(now)
+	c.reader.wake()
+	c.writer.wake()
 }
 
 // forgetIfDone lets the network forget an end that is closed and has nothing left to send.
@@ -239,13 +238,13 @@ func (c *Conn) setDeadlines(t time.Time, read, write bool) error {
 	if read {
 		c.readBy = t
 		if !t.IsZero() {
-			c.reader.wakeAt(max(1, t.Sub(n.start)))
+			c.reader.wakeAt(t.Sub(n.start))
 		}
 	}
 	if write {
 		c.writeBy = t
 		if !t.IsZero() {
-			c.writer.wakeAt(max(1, t.Sub(n.start)))
+			c.writer.wakeAt(t.Sub(n.start))
 		}
 	}
 	return nil

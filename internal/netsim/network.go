@@ -53,7 +53,7 @@ type Network struct {
 	hosts    map[string]*Host // the present incarnation of each name
 	conns    map[*Conn]struct{}
 	open     map[*listener]struct{} // not closed yet, those of dead hosts included
-	sets     []*ruleSet // active rules, oldest first
+	sets     []*ruleSet             // active rules, oldest first
 	lastConn uint64
 	closed   bool
 }

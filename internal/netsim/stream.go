@@ -92,7 +92,7 @@ func (s *stream) take(p []byte, now time.Duration) int {
 func (s *stream) payAcks() {
 	if s.owed > 0 && !cut(s.dst.out.rules) {
 		s.owed = 0
-		s.src.writer.wake(s.net.now())
+		s.src.writer.wake()
 	}
 }
 

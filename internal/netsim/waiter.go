@@ -2,12 +2,15 @@ package netsim
 
 import "time"
 
-// waiter is where one goroutine at a time waits for its connection. A single timer wakes it for every reason, so that a
-// segment which arrives later costs the writer a Reset and no goroutine: whoever has news resets the timer to the moment when the
-// news can be felt, and the waiting goroutine looks again. (A timer channel never delivers a value from before a Reset: Go 1.23.)
+// waiter is where one goroutine at a time waits for its connection.
+//
+// Its timer serves both deadlines and arrivals: whoever sends something resets the timer to the moment of its arrival, and the waiting
+// goroutine then looks again. So a segment costs a Reset and one wake, and no goroutine. (A timer channel never delivers a
+// value from before a Reset: Go 1.23.) What happens now comes over kick, because timers no longer fire when a bubble ends.
 type waiter struct {
 	net   *Network
 	turn  chan struct{} // capacity 1: held by the call that may wait, taken before and never while Network.mu is held
+	kick  chan struct{} // capacity 1
 	timer *time.Timer   // made at the first wait
 
 	// Guarded by Network.mu.
@@ -15,7 +18,9 @@ type waiter struct {
 	at      time.Duration // when timer fires, 0 for never; meaningful while waiting
 }
 
-func newWaiter(n *Network) waiter { return waiter{net: n, turn: make(chan struct{}, 1)} }
+func newWaiter(n *Network) waiter {
+	return waiter{net: n, turn: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
+}
 
 func (w *waiter) acquire() { w.turn <- struct{}{} }
 func (w *waiter) release() { <-w.turn }
@@ -40,18 +45,32 @@ func (w *waiter) wait(at time.Duration, deadline time.Time) {
 		w.timer.Reset(at - w.net.now())
 	}
 	w.net.mu.Unlock()
-	<-w.timer.C
+	select {
+	case <-w.timer.C:
+	case <-w.kick:
+	}
 	w.net.mu.Lock()
 	w.waiting = false
 }
 
 // wakeAt makes the waiting goroutine, if there is one, look again at that time or earlier.
 func (w *waiter) wakeAt(at time.Duration) {
-	if w.waiting && (w.at == 0 || at < w.at) {
+	switch now := w.net.now(); {
+	case !w.waiting:
+	case at <= now:
+		w.wake()
+	case w.at == 0 || at < w.at:
 		w.at = at
-		w.timer.Reset(at - w.net.now())
+		w.timer.Reset(at - now)
 	}
 }
 
-// wake makes it look again now.
-func (w *waiter) wake(now time.Duration) { w.wakeAt(max(1, now)) }
+// wake makes it look again now. A kick that finds nobody any more costs the next wait one look.
+func (w *waiter) wake() {
+	if w.waiting {
+		select {
+		case w.kick <- struct{}{}:
+		default:
+		}
+	}
+}
