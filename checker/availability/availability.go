@@ -186,7 +186,7 @@ func (j *judge) silence(p *logview.Part, w span, calls []int32) {
 	first, last := &j.v.Sends[tried[0]], &j.v.Sends[tried[len(tried)-1]]
 	j.set.Add(checker.Anomaly{
 		Class: checker.Stall, Part: p.ID, Witnesses: []int64{first.Invoke, first.Done, last.Invoke, last.Done},
-		Explanation: fmt.Sprintf("partition %d acknowledged none of %d sends from %s to %s, though no fault was on",
-			p.ID, len(tried), logview.Seconds(w.from), logview.Seconds(w.to)),
+		Explanation: fmt.Sprintf("partition %d acknowledged nothing from %s to %s, though %d sends were tried and no fault was on",
+			p.ID, logview.Seconds(w.from), logview.Seconds(w.to), len(tried)),
 	})
 }

@@ -25,7 +25,7 @@ func (j *judge) lost() {
 		}
 		held := j.held(p)
 		for _, s := range p.Sends {
-			if j.v.InTruth(s) {
+			if !j.v.Lost(s) {
 				continue
 			}
 			switch j.v.Sends[s].Type {

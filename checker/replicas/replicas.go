@@ -98,7 +98,7 @@ func (j *judge) rolledBack(p *logview.Part) {
 		r := &j.v.Reads[i]
 		for _, m := range r.Msgs {
 			s := j.v.SendOf(m.Value)
-			if s < 0 || j.v.Sends[s].Part != p.ID || j.v.InTruth(s) || done[s] {
+			if s < 0 || j.v.Sends[s].Part != p.ID || j.v.InTruth(s) || r.Done > p.Truth.Began || done[s] {
 				continue
 			}
 			done[s] = true

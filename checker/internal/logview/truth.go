@@ -88,19 +88,20 @@ func (v *View) findTruth(p *Part) {
 			t.Chains = append(t.Chains, c)
 		}
 	}
-	t.Source = "the final read"
+	t.Source, t.Client = "the final read", true
 	if len(t.Chains) == 0 {
 		c, ok := p.LeaderScan()
 		if !ok || !c.Complete {
 			return
 		}
 		t.Chains = []Chain{c}
-		t.Source = "the final scan of the leader " + c.Node
+		t.Source, t.Client = "the final scan of the leader "+c.Node, false
 	}
 	t.Known = true
 	t.At = Never
 	for _, c := range t.Chains {
 		t.At = min(t.At, v.Reads[c.Reads[0]].Call)
+		t.Began = max(t.Began, v.Reads[c.Reads[0]].Invoke)
 		t.Done = max(t.Done, v.Reads[c.Reads[len(c.Reads)-1]].Done)
 		v.Each(c, func(m histories.Message, _ *Read) {
 			if s := v.SendOf(m.Value); s >= 0 && v.Sends[s].Part == p.ID {

@@ -87,8 +87,10 @@ type Part struct {
 type Truth struct {
 	Known  bool
 	Source string // how to name it in a sentence, e.g. "the final read"
+	Began  int64  // index of the invocation that began its latest chain: it says nothing about what ended after that
 	Done   int64  // index of the completion that ended it
 	At     int64  // time of the invocation that began it, ns: what is absent was gone by then, or soon after
+	Client bool   // it is what a client read, and not a replica's log
 	// Chains are complete, and their union is the truth.
 	Chains []Chain
 }
@@ -240,9 +242,12 @@ func (v *View) SendOf(value int64) int32 { return v.byValue.Get(value) - 1 }
 // InTruth reports whether the final truth of its partition holds the i-th Send. It is false where no truth is known.
 func (v *View) InTruth(i int32) bool { return v.inTruth[i] }
 
-// Lost reports whether the truth of its partition is known and does not hold the i-th Send.
+// Lost reports whether the truth of its partition is known, was read after the i-th Send was over (open sends count as over), and does
+// not hold it.
 func (v *View) Lost(i int32) bool {
-	return v.parts[v.Sends[i].Part].Truth.Known && !v.inTruth[i]
+	s := &v.Sends[i]
+	t := &v.parts[s.Part].Truth
+	return t.Known && !v.inTruth[i] && s.Done < t.Began
 }
 
 // Count returns how many sends ended as t.
