@@ -1,0 +1,77 @@
+// Package contract holds what each configuration promises: which anomalies it excludes under which faults, as data. It judges no
+// history and knows no system; it says only whether an anomaly that a checker found was ever promised not to happen.
+//
+// The rules are those of docs/guarantees.md, which a test keeps equal to them. The default is exclusion: what no rule permits is a broken promise.
+package contract
+
+import (
+	"slices"
+
+	"github.com/assay-project/assay/checker"
+)
+
+// Conditions are a configuration and what happened to it.
+type Conditions struct {
+	Config
+	Facts
+}
+
+// Permission is one class of anomalies that a configuration does not promise to prevent under its conditions.
+type Permission struct {
+	Class checker.Class `json:"class"`
+	// Rows are the rows of the verification matrix (semantics.md) that say so.
+	Rows string `json:"rows"`
+	// Reason is one sentence for people.
+	Reason string `json:"reason"`
+}
+
+// Contract is what a configuration promises under its conditions. The zero Contract excludes every anomaly.
+type Contract struct{ permitted []Permission }
+
+// For returns the contract of a configuration under the conditions that a run had. A mode without rules excludes everything.
+func For(c Conditions) Contract {
+	var k Contract
+	if c.Mode != MasterSlave {
+		return k
+	}
+	for _, r := range Rules() {
+		if !r.applies(&c) {
+			continue
+		}
+		for _, class := range r.Permits {
+			k.permitted = append(k.permitted, Permission{Class: class, Rows: r.Rows, Reason: r.Reason})
+		}
+	}
+	return k
+}
+
+// Permits reports whether anomalies of a class are permitted outright, and why. What a permitted loss implies for the messages
+// concerned is for the caller to see: Implied names the classes.
+func (k Contract) Permits(class checker.Class) (bool, string) {
+	for _, p := range k.permitted {
+		if p.Class == class {
+			return true, p.Reason + " (" + p.Rows + ")"
+		}
+	}
+	return false, ""
+}
+
+// Permissions returns all that is permitted, a class once per rule that permits it.
+func (k Contract) Permissions() []Permission { return slices.Clone(k.permitted) }
+
+// DivergencePermitted reports whether a replica may stay refused by its leader, so that a group counts as recovered without it.
+func (k Contract) DivergencePermitted() bool {
+	ok, _ := k.Permits(checker.ReplicaDivergence)
+	return ok
+}
+
+// Implied reports whether the loss of messages implies anomalies of class c for the same messages: where the tail of a log is gone, another
+// message takes its offset, and who had read it has read what is no longer there.
+func Implied(c checker.Class) bool {
+	switch c {
+	case checker.Nonlinearizable, checker.InconsistentOffsets, checker.RolledBackRead, checker.PollSkip,
+		checker.NonmonotonicPoll, checker.OffsetRegress, checker.ReplicaDivergence:
+		return true
+	}
+	return false
+}

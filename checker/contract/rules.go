@@ -1,0 +1,154 @@
+package contract
+
+import "github.com/assay-project/assay/checker"
+
+// Rule says that some classes of anomalies are not promised to be prevented under some conditions. The conditions are code, so that
+// they can look at events; When says them in words.
+type Rule struct {
+	Rows    string // rows of the verification matrix
+	When    string
+	Reason  string
+	Permits []checker.Class
+
+	applies func(c *Conditions) bool
+}
+
+// Rules returns the rules of the mode master-slave.
+//
+// The model behind them: a strongly acknowledged message is on NeededCopies nodes, the leader among them. It is lost only if
+// the log that is served in the end comes from a node that never had it, or no longer has it: the leader itself went on with a damaged log, a promote was not
+// safe, or a safe promote relied on what a damaged disk had confirmed. Kill, restart, pause, partition, slow and loss destroy nothing and promote nobody, so no rule names them.
+func Rules() []Rule {
+	loss := []checker.Class{checker.LostWrite}
+	return []Rule{
+		{
+			Rows: "VMS-02, VMS-08, VMS-09", When: "power loss of a leader, and a strong acknowledgement does not wait for the leader's flush",
+			Reason:  "the leader returned from a power loss without its unflushed tail and went on as leader; a copy elsewhere helps only if it is promoted",
+			Permits: loss, applies: func(c *Conditions) bool {
+				return c.any(func(d *Damage) bool { return d.Fault == "power" && d.Led && c.tears(true) })
+			},
+		},
+		{
+			Rows: "VMS-02, VMS-08, VMS-24", When: "power loss of a leader that ships frames before it has flushed them (flush=async or leader)",
+			Reason:  "a follower may have more than the leader that returned; within one epoch it is refused until a promote, never overwritten",
+			Permits: []checker.Class{checker.ReplicaDivergence}, applies: func(c *Conditions) bool {
+				return c.Flush != Sync && c.any(func(d *Damage) bool { return d.Fault == "power" && d.Led })
+			},
+		},
+		{
+			Rows: "VMS-24", When: "as before, with copies that only a refused follower could make up",
+			Reason:  "replication to a refused follower stops until a promote: weak acknowledgements only, and a restarted leader that cannot confirm its log to enough copies serves no reads",
+			Permits: []checker.Class{checker.Unseen}, applies: func(c *Conditions) bool {
+				return c.Flush != Sync && c.NeededCopies() > 1 && c.any(func(d *Damage) bool { return d.Fault == "power" && d.Led })
+			},
+		},
+		{
+			Rows: "VMS-04, VMS-07, VMS-13", When: "a promote that was not safe",
+			Reason:  "an operator forced a promote that may leave acknowledged messages behind",
+			Permits: loss, applies: func(c *Conditions) bool { return c.promoted(func(p *Promotion) bool { return !p.Safe }) },
+		},
+		{
+			Rows: "VMS-04, VMS-09, VMS-11", When: "the leader and enough followers lost confirmed data before either had caught up: all copies of a message",
+			Reason:  "every copy that an acknowledgement counted was damaged before another node had caught up",
+			Permits: loss, applies: (*Conditions).allCopiesDamaged,
+		},
+		{
+			Rows: "VMS-13", When: "a promote that moved the leadership, and acks=1",
+			Reason:  "acks=1 waits for the leader's append only, so a promote is safe for acks=all at best",
+			Permits: loss, applies: func(c *Conditions) bool {
+				return c.Acks != "all" && c.promoted(func(p *Promotion) bool { return p.Moved })
+			},
+		},
+		{
+			Rows: "VMS-02", When: "a bit flip in the log of a leader",
+			Reason:  "a flipped bit in the last flush group cannot be told from a torn write, so a restart truncates it; elsewhere the node refuses to serve",
+			Permits: []checker.Class{checker.LostWrite, checker.ReplicaDivergence},
+			applies: func(c *Conditions) bool { return c.any(func(d *Damage) bool { return d.Fault == "corrupt" && d.Led }) },
+		},
+		{
+			Rows: "VMS-23", When: "a failed fsync, a full disk or a flipped bit",
+			Reason:  "a node whose disk has failed stops its writes for good, without retry or pretence",
+			Permits: []checker.Class{checker.Stall}, applies: func(c *Conditions) bool {
+				return c.any(func(d *Damage) bool { return d.Fault == "fsync" || d.Fault == "full" || d.Fault == "corrupt" })
+			},
+		},
+		{
+			Rows: "VMS-04, VMS-14", When: "visible=appended, and the leader lost its tail or another node was promoted",
+			Reason:  "visible=appended shows consumers messages that are on the leader alone",
+			Permits: []checker.Class{checker.RolledBackRead}, applies: func(c *Conditions) bool {
+				return c.Visible == Appended && (c.any(func(d *Damage) bool { return d.Led && c.unshows(d) }) ||
+					c.promoted(func(p *Promotion) bool { return p.Moved || !p.Safe }))
+			},
+		},
+		{
+			Rows: "VMS-01, VMS-15", When: "the producer retries without idempotence",
+			Reason:  "a retry after an answer that was lost is stored again, possibly behind later messages",
+			Permits: []checker.Class{checker.Duplicate, checker.NonmonotonicSend}, applies: func(c *Conditions) bool { return c.Retries > 0 && !c.Idempotence },
+		},
+	}
+}
+
+// any reports whether there was a damage of that kind.
+func (c *Conditions) any(is func(*Damage) bool) bool {
+	for i := range c.Damages {
+		if is(&c.Damages[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// promoted reports whether there was a promote of that kind.
+func (c *Conditions) promoted(is func(*Promotion) bool) bool {
+	for i := range c.Promotions {
+		if is(&c.Promotions[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// destroys reports whether d may have taken what the node had confirmed by the time of a strong acknowledgement.
+func (c *Conditions) destroys(d *Damage) bool {
+	switch d.Fault {
+	case "wipe", "corrupt":
+		return true
+	case "power":
+		return c.tears(d.Led)
+	}
+	return false
+}
+
+// unshows reports whether d may have taken what a leader with visible=appended showed: its flushed log with flush=sync and
+// flush=leader, its whole log otherwise.
+func (c *Conditions) unshows(d *Damage) bool {
+	return d.Fault == "wipe" || d.Fault == "corrupt" || d.Fault == "power" && c.Flush == Async
+}
+
+// allCopiesDamaged reports whether a leader and at least NeededCopies-1 other nodes of its group were damaged at overlapping times, each
+// from the strike until it had caught up.
+func (c *Conditions) allCopiesDamaged() bool {
+	for i := range c.Damages {
+		led := &c.Damages[i]
+		if !led.Led || !c.destroys(led) {
+			continue
+		}
+		if c.damagedBeside(led)+1 >= c.NeededCopies() {
+			return true
+		}
+	}
+	return false
+}
+
+// damagedBeside counts the other nodes of a leader's group that had not caught up from a damage when the leader was struck, or were damaged
+// before it had caught up.
+func (c *Conditions) damagedBeside(led *Damage) int {
+	nodes := make(map[string]bool)
+	for i := range c.Damages {
+		d := &c.Damages[i]
+		if d.Node != led.Node && d.Group == led.Group && c.destroys(d) && d.From <= led.Until && d.Until >= led.From {
+			nodes[d.Node] = true
+		}
+	}
+	return len(nodes)
+}
