@@ -93,7 +93,7 @@ func validateHeader(b []byte) error {
 		return refuse(kerr.InvalidRecord, "the base offset is %d; a producer leaves it 0", int64(be.Uint64(b)))
 	case count <= 0 || delta != count-1:
 		return refuse(kerr.InvalidRecord, "%d records with a last offset delta of %d", count, delta)
-	case pid < -1 || (pid >= 0 && (epoch < 0 || seq < 0)) || (pid == -1 && seq >= 0):
+	case pid < -1 || (pid >= 0 && (epoch < 0 || seq < 0)): // without a producer id the others mean nothing; kgo counts on
 		return refuse(kerr.InvalidRecord, "producer id %d with epoch %d and sequence %d", pid, epoch, seq)
 	}
 	return nil
