@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -17,6 +18,9 @@ func listOffsetsAPI() api {
 		handle:  handler(listOffsets),
 	}
 }
+
+// earliest is the smallest timestamp with a meaning.
+const earliest = -2
 
 // listOffsets answers the earliest and latest offsets and the first one at or after a timestamp.
 func listOffsets(_ context.Context, s *Server, req *kmsg.ListOffsetsRequest) *kmsg.ListOffsetsResponse {
@@ -45,6 +49,9 @@ func (s *Server) listed(replica int32, topic string, p *kmsg.ListOffsetsRequestT
 	as, err := readerOf(replica)
 	if err != nil {
 		return Listed{}, err
+	}
+	if p.Timestamp < earliest {
+		return Listed{}, refuse(kerr.InvalidRequest, "timestamp %d has no meaning before version 7", p.Timestamp)
 	}
 	part, err := s.backend.Partition(topic, p.Partition)
 	if err != nil {
