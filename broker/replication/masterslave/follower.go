@@ -1,0 +1,257 @@
+package masterslave
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/assay-project/assay/broker/commitlog"
+)
+
+// Waits of a follower that cannot go on.
+const (
+	redialMin  = 50 * time.Millisecond
+	redialMax  = time.Second
+	refusedGap = 500 * time.Millisecond // a refused follower asks again: a promote may have changed the answer
+)
+
+// errElsewhere ends a connection to a leader that this node does not follow any more, or that does not lead.
+var errElsewhere = errors.New("not the leader to follow")
+
+// follows is the puller: it follows the leader that the epoch names, whenever that is another node.
+func (r *Replica) follows() {
+	backoff := redialMin
+	for r.ctx.Err() == nil {
+		v, changed := r.now()
+		leader, follow := r.leaderToFollow(v)
+		if !follow {
+			backoff = redialMin
+			select {
+			case <-changed:
+			case <-r.ctx.Done():
+			}
+			continue
+		}
+		pulled, err := r.pullFrom(leader, v.Epoch)
+		if pulled {
+			backoff = redialMin
+		}
+		if r.ctx.Err() != nil {
+			return
+		}
+		r.logger.Debug("pulling stopped", "group", r.self.Group, "leader", leader.ID, "epoch", v.Epoch, "err", err)
+		if sleep(r.ctx, backoff) != nil {
+			return
+		}
+		backoff = min(2*backoff, redialMax)
+	}
+}
+
+func (r *Replica) leaderToFollow(v view) (Member, bool) {
+	if v.Epoch == 0 || !v.ready && !v.joining || v.failure != "" || v.leader == r.cfg.Node {
+		return Member{}, false
+	}
+	return r.group[leaderOf(v.Epoch, len(r.group))], true
+}
+
+// pullFrom copies a leader's log until the connection breaks or the epoch ends. pulled says that the leader answered.
+func (r *Replica) pullFrom(leader Member, epoch int32) (pulled bool, err error) {
+	var follow context.Context
+	notify := make(chan int64, 1)
+	if err := r.do(r.ctx, func() { follow, r.state.notify = r.state.follow.ctx, notify }); err != nil {
+		return false, err
+	}
+	dialCtx, cancel := context.WithTimeout(follow, callTimeout)
+	conn, err := r.cfg.Dial(dialCtx, "tcp", leader.Peer)
+	cancel()
+	if err != nil {
+		return false, err
+	}
+	if !r.keep(conn) {
+		_ = conn.Close()
+		return false, errStopped
+	}
+	stop := context.AfterFunc(follow, func() { _ = conn.Close() })
+	p := &puller{r: r, leader: leader, epoch: epoch, follow: follow, out: make(chan pull, 1), quit: make(chan struct{}), ended: make(chan struct{}),
+		conn: &patient{Conn: conn, read: pullWait + answerTimeout, write: answerTimeout}}
+	p.in = bufio.NewReaderSize(p.conn, 64<<10)
+	go p.write(notify)
+	err = p.loop()
+	stop()
+	close(p.quit)
+	r.drop(conn)
+	<-p.ended
+	return p.pulled, err
+}
+
+// puller is one connection to a leader. Its loop reads, and has the one pull under way sent by its writer, which sends flushed
+// positions in between, so that neither waits for the other.
+type puller struct {
+	r       *Replica
+	leader  Member
+	epoch   int32
+	follow  context.Context // ends with the epoch
+	conn    *patient
+	in      *bufio.Reader
+	out     chan pull     // to the writer; has room for the one pull under way
+	quit    chan struct{} // closed when the loop has ended
+	ended   chan struct{} // closed when the writer has ended
+	session uint64
+	pulled  bool
+}
+
+// write sends what there is to send. After an error it closes the connection, which ends the loop.
+func (p *puller) write(notify <-chan int64) {
+	defer close(p.ended)
+	var session uint64
+	for {
+		var m []byte
+		select {
+		case <-p.quit:
+			return
+		case pl := <-p.out:
+			session = pl.Session
+			m = appendPull(message(msgPull, pullBody), pl)
+		case at := <-notify:
+			if session == 0 {
+				continue // the next pull says it
+			}
+			m = appendFlushed(message(msgFlushed, 16), flushed{Session: session, Position: at})
+		}
+		if _, err := p.conn.Write(seal(m)); err != nil {
+			_ = p.conn.Close()
+			return
+		}
+	}
+}
+
+func (p *puller) loop() error {
+	for {
+		var pl pull
+		ok := false
+		if err := p.r.do(p.follow, func() { pl, ok = p.r.nextPull(p.epoch, p.session) }); err != nil || !ok {
+			return errors.Join(errElsewhere, err)
+		}
+		p.out <- pl // has room: the pull before it was answered
+		_, body, err := readMessage(p.in, only(msgFrames, maxFramesBytes))
+		if err != nil {
+			return err
+		}
+		s, err := decodeShipment(body)
+		if err != nil {
+			return err
+		}
+		p.session = s.Session
+		if err := p.take(pl, s); err != nil {
+			return err
+		}
+	}
+}
+
+// take acts on an answer.
+func (p *puller) take(pl pull, s shipment) error {
+	switch {
+	case s.Verdict == verdictEpoch:
+		_ = p.r.do(p.follow, func() { p.r.hear(s.Epoch) })
+		return fmt.Errorf("%w: node %d says epoch %d", errElsewhere, p.leader.ID, s.Epoch)
+	case s.Verdict == verdictBusy || s.Epoch != p.epoch:
+		return fmt.Errorf("%w: node %d is not ready", errElsewhere, p.leader.ID)
+	case s.Verdict == verdictOK:
+		p.pulled = true
+		var err error
+		if e := p.r.do(p.follow, func() { err = p.r.takeShipment(p.epoch, s) }); e != nil {
+			return e
+		}
+		return err
+	}
+	p.pulled = true
+	if pl.LastEpoch < p.epoch {
+		return p.r.rejoin(p.follow, p.leader, p.epoch)
+	}
+	if err := p.r.do(p.follow, func() { p.r.takeRefusal(p.epoch, pl, s) }); err != nil {
+		return err
+	}
+	return sleep(p.follow, refusedGap)
+}
+
+// nextPull says what this follower has; false when it does not follow in that epoch any more.
+func (r *Replica) nextPull(epoch int32, session uint64) (pull, bool) {
+	s := &r.state
+	if s.meta.Epoch != epoch || s.lead != nil || s.failure != "" {
+		return pull{}, false
+	}
+	tail := r.log.Tail()
+	return pull{
+		Group: r.self.Group, Node: r.cfg.Node, Incarnation: r.incarnation, Session: session, Epoch: epoch, From: tail.Position,
+		Chain: tail.Chain, LastEpoch: int32(tail.Epoch), Flushed: r.log.Flushed(), Joining: s.meta.Joining,
+	}, true
+}
+
+// takeShipment appends what the leader sent.
+func (r *Replica) takeShipment(epoch int32, sh shipment) error {
+	s := &r.state
+	if s.meta.Epoch != epoch || s.lead != nil || s.failure != "" {
+		return errElsewhere
+	}
+	if s.refused != "" {
+		r.logger.Info("role change: no longer refused", "group", r.self.Group, "epoch", epoch)
+		s.refused = ""
+	}
+	if s.meta.Joining && s.joinEnd < 0 {
+		s.joinEnd = sh.End
+		r.logger.Info("joining", "group", r.self.Group, "epoch", epoch, "end", r.log.End(), "to", sh.End)
+	}
+	if len(sh.Frames) > 0 {
+		if _, err := r.log.AppendRaw(sh.Frames, r.applyCopied); err != nil {
+			return r.shipmentError(err)
+		}
+		r.flushSoon()
+	}
+	if sh.Serving {
+		s.told = true
+		s.committed = max(s.committed, min(sh.Committed, r.log.End()))
+	}
+	r.endJoining()
+	return nil
+}
+
+func (r *Replica) applyCopied(f commitlog.Frame) error {
+	if int64(f.Epoch) > int64(r.state.meta.Epoch) {
+		return fmt.Errorf("the leader of epoch %d shipped a frame of epoch %d", r.state.meta.Epoch, f.Epoch)
+	}
+	return r.apply(f)
+}
+
+// shipmentError tells a bad shipment, which was not appended, from a disk that failed and from frames that are in the log now and mean
+// nothing, which this node must not build on.
+func (r *Replica) shipmentError(err error) error {
+	if errors.Is(err, commitlog.ErrPosition) || errors.Is(err, commitlog.ErrChain) || errors.Is(err, commitlog.ErrInvalid) {
+		r.logger.Error("frames from the leader were refused", "group", r.self.Group, "err", err)
+		return err
+	}
+	what := "apply"
+	if errors.Is(err, commitlog.ErrFailed) {
+		what = "append"
+	}
+	r.fail(what, err)
+	return err
+}
+
+// takeRefusal notes that this log and the leader's are two histories of one epoch. Nothing is overwritten: an operator decides.
+func (r *Replica) takeRefusal(epoch int32, p pull, sh shipment) {
+	s := &r.state
+	if s.meta.Epoch != epoch {
+		return
+	}
+	reason := fmt.Sprintf("diverged: this log and the leader's differ before position %d", p.From)
+	if sh.Verdict == verdictAhead {
+		reason = fmt.Sprintf("ahead: this log ends at %d, the leader's ended at %d", p.From, sh.End)
+	}
+	if s.refused == "" {
+		s.refused = reason
+		r.logger.Error("refused by the leader: two histories were written in one epoch; a promote decides which one stays",
+			"group", r.self.Group, "epoch", epoch, "reason", reason)
+	}
+}

@@ -1,0 +1,206 @@
+package masterslave
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/assay-project/assay/broker/replication"
+)
+
+// errStopped is returned for what was asked of a replica that is closing.
+var errStopped = errors.New("masterslave: the node is stopping")
+
+// appendsPerTurn bounds the appends that the loop takes before it looks at anything else.
+const appendsPerTurn = 256
+
+// run is the loop.
+func (r *Replica) run() {
+	defer close(r.done)
+	start := time.NewTimer(startRound)
+	defer start.Stop()
+	sweep := time.NewTimer(time.Hour)
+	defer sweep.Stop()
+	armed := false
+	if len(r.group) == 1 {
+		r.finishStart()
+		r.publish()
+	}
+	for {
+		select {
+		case <-r.ctx.Done():
+			r.state.waiting.failAll(timedOut("the node is stopping"))
+			return
+		case c := <-r.appends:
+			r.takeAppends(c)
+		case f := <-r.calls:
+			f()
+		case <-start.C:
+			r.finishStart()
+		case <-sweep.C:
+			armed = false
+			r.sweep(time.Now())
+		}
+		r.publish()
+		if at, any := r.state.waiting.earliest(); any && !armed {
+			armed = true
+			sweep.Reset(max(time.Until(at), time.Millisecond))
+		}
+	}
+}
+
+// do executes f in the loop and waits for it. The error is ctx's, or errStopped.
+func (r *Replica) do(ctx context.Context, f func()) error {
+	finished := make(chan struct{})
+	select {
+	case r.calls <- func() { f(); close(finished) }:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.done:
+		return errStopped
+	}
+	select {
+	case <-finished:
+		return nil
+	case <-r.done:
+		return errStopped
+	}
+}
+
+// publish makes the loop's state visible to others.
+func (r *Replica) publish() {
+	s := &r.state
+	end := r.log.End()
+	v := view{
+		View: replication.View{
+			Machine: s.machine, Epoch: s.meta.Epoch, Leading: s.lead != nil && s.failure == "", Committed: s.committed,
+			Rebuilding: s.rebuild, End: end,
+		},
+		role: r.role(), leader: r.leaderNode(), joining: s.meta.Joining || !s.known, ready: s.ready, refused: s.refused, failure: s.failure,
+	}
+	if l := s.lead; l != nil {
+		v.Committed = l.committed
+		v.Readable = l.committed >= l.startEnd
+		v.shippable = end
+		if r.opts.Flush == FlushSync {
+			v.shippable = r.log.Flushed()
+		}
+		v.Visible = l.committed
+		if r.opts.VisibleAppended && s.failure == "" {
+			v.Visible = r.ownCopy()
+		}
+		v.followers = l.statuses()
+	} else {
+		v.Readable = r.opts.FollowerRead && s.told && s.refused == "" && !s.meta.Joining && !s.rebuild
+		v.Visible = s.committed
+	}
+	v.others = s.others
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if v.same(&r.view) {
+		return
+	}
+	r.view = v
+	if r.changed != nil {
+		close(r.changed)
+		r.changed = nil
+	}
+}
+
+func (v *view) same(w *view) bool {
+	return v.View == w.View && v.role == w.role && v.leader == w.leader && v.joining == w.joining && v.ready == w.ready &&
+		v.refused == w.refused && v.failure == w.failure && v.shippable == w.shippable && slices.Equal(v.followers, w.followers) &&
+		slices.Equal(v.others, w.others)
+}
+
+// now returns the published view and a channel that is closed when it is no longer the present one.
+func (r *Replica) now() (view, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.changed == nil {
+		r.changed = make(chan struct{})
+	}
+	return r.view, r.changed
+}
+
+func (r *Replica) seen() view {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.view
+}
+
+// View implements replication.Log.
+func (r *Replica) View() replication.View { return r.seen().View }
+
+// Progress implements replication.Log.
+func (r *Replica) Progress() <-chan struct{} {
+	_, changed := r.now()
+	return changed
+}
+
+// leaderNode returns the node that the epoch names, -1 for none.
+func (r *Replica) leaderNode() int32 {
+	if r.state.meta.Epoch == 0 {
+		return -1
+	}
+	return r.group[leaderOf(r.state.meta.Epoch, len(r.group))].ID
+}
+
+// role says what the node does; see the constants.
+func (r *Replica) role() Role {
+	s := &r.state
+	switch {
+	case s.failure != "":
+		return RoleFailed
+	case s.lead != nil:
+		return RoleLeader
+	case s.refused != "":
+		return RoleRefused
+	case s.meta.Joining:
+		return RoleJoining
+	case s.ready && s.known && r.leaderNode() != r.cfg.Node:
+		return RoleFollower
+	default:
+		return RoleIdle
+	}
+}
+
+// Status returns what the node says of itself. It does not wait for the loop, which may be waiting for a disk.
+func (r *Replica) Status() Status {
+	v := r.seen()
+	tail := r.log.Tail()
+	return Status{
+		Cluster: r.cfg.Cluster, Node: r.cfg.Node, Group: r.self.Group, Epoch: v.Epoch, Leader: v.leader, Role: v.role, Joining: v.joining,
+		Serving: v.Readable, Ready: v.ready, Failed: v.failure, Refused: v.refused, LastEpoch: int32(tail.Epoch), End: tail.Position,
+		Chain: tail.Chain, Flushed: r.log.Flushed(), Committed: v.Committed, Copies: r.opts.Copies, GroupSize: len(r.group),
+		Groups: r.opts.Groups, Topics: len(v.Machine.Topics()), Incarnation: r.incarnation, Followers: v.followers,
+	}
+}
+
+// GroupLeader returns the node that leads a group and its epoch, as this node knows it; -1 and 0 when it does not.
+func (r *Replica) GroupLeader(group int32) (leader, epoch int32) {
+	v := r.seen()
+	if group == r.self.Group {
+		return v.leader, v.Epoch
+	}
+	if group < 0 || int(group) >= len(v.others) {
+		return -1, 0
+	}
+	return v.others[group].leader, v.others[group].epoch
+}
+
+// InSync returns the nodes of this group that are known to hold what is committed, nil when this node does not lead and so cannot know.
+func (r *Replica) InSync() []int32 {
+	v := r.seen()
+	if v.role != RoleLeader {
+		return nil
+	}
+	in := []int32{r.cfg.Node}
+	for _, f := range v.followers {
+		if f.Matched && !f.Joining && f.Appended >= v.Committed {
+			in = append(in, f.Node)
+		}
+	}
+	return in
+}

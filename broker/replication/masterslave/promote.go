@@ -1,0 +1,310 @@
+package masterslave
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrUnsafe is returned by Promote when acknowledged messages could be missing from the candidate's log, and Force was not given.
+var ErrUnsafe = errors.New("masterslave: promote is not safe")
+
+// ErrContended is returned by Promote when other promoters, or a leader that is still written to, came between every attempt.
+var ErrContended = errors.New("masterslave: promote gave up, the group kept changing")
+
+// PromoteRequest says who is to lead a group.
+type PromoteRequest struct {
+	Group int32
+	Node  int32 // 0: the node with the most history
+	Force bool  // go on when it is not known to be safe
+}
+
+// PromoteResult is what a promote did.
+type PromoteResult struct {
+	Epoch   int32
+	Leader  int32
+	Safe    bool // every acknowledged message is in the leader's log, if no disk lost what it had confirmed
+	Forced  bool // it went on only because of Force
+	Answers []PromoteAnswer
+}
+
+// PromoteAnswer is one node's answer to the recording of the epoch.
+type PromoteAnswer struct {
+	Node     int32
+	Error    string // it did not record: unreachable, or its disk has failed
+	Counted  bool   // its answer makes the promote safer
+	Joining  bool
+	Position int64 // its log's end
+	Epoch    int32 // of its last frame
+}
+
+// PromoteOption changes how a promote is carried out.
+type PromoteOption func(*promoter)
+
+// WithRequestTimeout bounds each request to a node (default 5 s).
+func WithRequestTimeout(d time.Duration) PromoteOption { return func(p *promoter) { p.timeout = d } }
+
+// WithAttempts bounds how often a promote starts over (default 8).
+func WithAttempts(n int) PromoteOption { return func(p *promoter) { p.attempts = n } }
+
+type promoter struct {
+	req      PromoteRequest
+	members  []Member // of the group, in the order of the configuration
+	dial     DialFunc
+	timeout  time.Duration
+	attempts int
+}
+
+// Promote gives a group a new epoch and a leader, as docs/replication.md says. members is the cluster's node list in the order of
+// its configuration; those of other groups are ignored. It writes nothing when it can see beforehand that it would be unsafe. An error after
+// the epoch was recorded leaves the group without a leader until the next promote; the result then says how far it came.
+func Promote(ctx context.Context, req PromoteRequest, members []Member, dial DialFunc, opts ...PromoteOption) (PromoteResult, error) {
+	p := &promoter{req: req, dial: dial, timeout: controlTimeout, attempts: 8}
+	for _, m := range members {
+		if m.Group == req.Group {
+			p.members = append(p.members, m)
+		}
+	}
+	for _, o := range opts {
+		o(p)
+	}
+	if len(p.members) == 0 {
+		return PromoteResult{}, fmt.Errorf("promote: group %d has no nodes", req.Group)
+	}
+	if req.Node != 0 && p.index(req.Node) < 0 {
+		return PromoteResult{}, fmt.Errorf("promote: node %d is not in group %d", req.Node, req.Group)
+	}
+	var last error
+	for attempt := range p.attempts {
+		if attempt > 0 {
+			if err := sleep(ctx, min(100*time.Millisecond<<attempt, 2*time.Second)); err != nil {
+				return PromoteResult{}, errors.Join(err, last)
+			}
+		}
+		res, again, err := p.attempt(ctx)
+		if !again {
+			return res, err
+		}
+		last = err
+	}
+	return PromoteResult{}, fmt.Errorf("%w after %d attempts; the last one: %w", ErrContended, p.attempts, last)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *promoter) index(node int32) int {
+	for i, m := range p.members {
+		if m.ID == node {
+			return i
+		}
+	}
+	return -1
+}
+
+// answer is a node's status, or why there is none.
+type answer struct {
+	member  Member
+	status  Status
+	err     error
+	refused bool // an equal or higher epoch is recorded there
+}
+
+// counts says whether the answer makes a promote safer.
+func (a answer) counts() bool { return a.err == nil && !a.status.Joining && a.status.Failed == "" }
+
+// ask sends req to the members at once and returns their answers in the same order.
+func (p *promoter) ask(ctx context.Context, members []Member, req request) []answer {
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	out := make([]answer, len(members))
+	done := make(chan struct{}, len(members))
+	for i, m := range members {
+		go func() {
+			out[i] = p.askOne(ctx, m, req)
+			done <- struct{}{}
+		}()
+	}
+	for range members {
+		<-done
+	}
+	return out
+}
+
+func (p *promoter) askOne(ctx context.Context, m Member, req request) answer {
+	resp, err := call(ctx, p.dial, m.Peer, req)
+	a := answer{member: m, err: err, refused: resp.Refused}
+	switch {
+	case err != nil:
+	case resp.Error != "":
+		a.err = errors.New(resp.Error)
+	case resp.Status == nil:
+		a.err = fmt.Errorf("%w: no status in the answer", errWire)
+	case resp.Status.Node != m.ID || resp.Status.Group != m.Group:
+		a.err = fmt.Errorf("%s answers as node %d of group %d", m.Peer, resp.Status.Node, resp.Status.Group)
+	default:
+		a.status = *resp.Status
+	}
+	return a
+}
+
+// attempt is one pass through the protocol; again says that the group changed meanwhile and another pass may do.
+func (p *promoter) attempt(ctx context.Context) (res PromoteResult, again bool, err error) {
+	seen := p.ask(ctx, p.members, request{Op: opStatus, Group: p.req.Group})
+	cand, err := p.candidate(seen)
+	if err != nil {
+		return PromoteResult{}, false, err
+	}
+	if reason := p.unsafe(seen, cand); reason != "" && !p.req.Force {
+		return PromoteResult{Leader: cand.member.ID, Answers: report(seen)}, false, fmt.Errorf("%w: %s; nothing was changed, force to go on", ErrUnsafe, reason)
+	}
+	epoch := nextEpoch(highest(seen), p.index(cand.member.ID), len(p.members))
+	res = PromoteResult{Epoch: epoch, Leader: cand.member.ID}
+
+	record := request{Op: opRecord, Group: p.req.Group, Epoch: epoch}
+	answers := p.ask(ctx, []Member{cand.member}, record)
+	if answers[0].err == nil {
+		var others []Member
+		for _, m := range p.members {
+			if m.ID != cand.member.ID {
+				others = append(others, m)
+			}
+		}
+		answers = append(answers, p.ask(ctx, others, record)...)
+	}
+	res.Answers = report(answers)
+	for _, a := range answers {
+		if a.refused {
+			return res, true, fmt.Errorf("node %d: %w", a.member.ID, a.err)
+		}
+	}
+	cand = answers[0]
+	if cand.err != nil {
+		return res, false, fmt.Errorf("promote: node %d cannot record epoch %d: %w", cand.member.ID, epoch, cand.err)
+	}
+	reason := p.unsafe(answers, cand)
+	res.Safe = reason == ""
+	if !res.Safe && p.req.Node == 0 && p.behind(answers, cand) {
+		return res, true, fmt.Errorf("node %d got ahead of node %d meanwhile", ahead(answers, cand), cand.member.ID)
+	}
+	if !res.Safe && !p.req.Force {
+		return res, false, fmt.Errorf("%w: %s; epoch %d is recorded and nobody leads: promote again", ErrUnsafe, reason, epoch)
+	}
+	res.Forced = !res.Safe
+	lead := p.ask(ctx, []Member{cand.member}, request{Op: opLead, Group: p.req.Group, Epoch: epoch, Incarnation: cand.status.Incarnation})[0]
+	if lead.err != nil {
+		return res, lead.refused, fmt.Errorf("promote: node %d was told to lead epoch %d: %w", cand.member.ID, epoch, lead.err)
+	}
+	return res, false, nil
+}
+
+// candidate picks the node to promote: the one asked for, or the one with the most history that counts; joining nodes only if there is no
+// other. Between equals the present leader wins, then the order of the configuration.
+func (p *promoter) candidate(answers []answer) (answer, error) {
+	best := -1
+	for i, a := range answers {
+		if p.req.Node != 0 {
+			if a.member.ID == p.req.Node {
+				best = i
+			}
+			continue
+		}
+		if a.err != nil || a.status.Failed != "" {
+			continue
+		}
+		if best < 0 || better(a, answers[best]) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return answer{}, fmt.Errorf("promote: no node of group %d answers: %w", p.req.Group, firstError(answers))
+	}
+	if err := answers[best].err; err != nil {
+		return answer{}, fmt.Errorf("promote: node %d does not answer: %w", answers[best].member.ID, err)
+	}
+	if f := answers[best].status.Failed; f != "" {
+		return answer{}, fmt.Errorf("promote: node %d cannot lead, its disk has failed: %s", answers[best].member.ID, f)
+	}
+	return answers[best], nil
+}
+
+// better says whether a is to be preferred to b.
+func better(a, b answer) bool {
+	if a.status.Joining != b.status.Joining {
+		return b.status.Joining
+	}
+	if a.status.point() != b.status.point() {
+		return b.status.point().less(a.status.point())
+	}
+	return a.status.Role == RoleLeader && b.status.Role != RoleLeader
+}
+
+// unsafe returns why promoting cand on these answers could lose acknowledged messages, "" when it cannot.
+func (p *promoter) unsafe(answers []answer, cand answer) string {
+	counted, need := 0, len(p.members)-cand.status.Copies+1
+	for _, a := range answers {
+		if a.counts() {
+			counted++
+		}
+	}
+	switch {
+	case cand.status.Joining:
+		return fmt.Sprintf("node %d has not caught up since its disk came empty", cand.member.ID)
+	case counted < need:
+		return fmt.Sprintf("%d of %d nodes answer with a log that counts, and a message may be on only %d: %d are needed", counted, len(p.members), cand.status.Copies, need)
+	case p.behind(answers, cand):
+		return fmt.Sprintf("node %d has more history than node %d", ahead(answers, cand), cand.member.ID)
+	}
+	return ""
+}
+
+func (p *promoter) behind(answers []answer, cand answer) bool { return ahead(answers, cand) != 0 }
+
+// ahead returns a counted node with more history than cand, 0 for none.
+func ahead(answers []answer, cand answer) int32 {
+	for _, a := range answers {
+		if a.counts() && cand.status.point().less(a.status.point()) {
+			return a.member.ID
+		}
+	}
+	return 0
+}
+
+func highest(answers []answer) int32 {
+	var e int32
+	for _, a := range answers {
+		if a.err == nil {
+			e = max(e, a.status.Epoch)
+		}
+	}
+	return e
+}
+
+func firstError(answers []answer) error {
+	for _, a := range answers {
+		if a.err != nil {
+			return a.err
+		}
+	}
+	return errors.New("every answering node's disk has failed")
+}
+
+func report(answers []answer) []PromoteAnswer {
+	out := make([]PromoteAnswer, len(answers))
+	for i, a := range answers {
+		out[i] = PromoteAnswer{Node: a.member.ID, Counted: a.counts(), Joining: a.status.Joining, Position: a.status.End, Epoch: a.status.LastEpoch}
+		if a.err != nil {
+			out[i].Error = a.err.Error()
+		}
+	}
+	return out
+}
