@@ -200,7 +200,7 @@ type Workload interface {
 	Checkers() []checker.Checker
 }
 
-// Fault is one way to hurt a cluster. It keeps nothing between strikes and may be used for several at once.
+// Fault is one way to hurt a cluster. It may be used for several strikes at once.
 type Fault interface {
 	// Name is the fault in the spelling of the command line, with role and shape.
 	Name() string
@@ -210,8 +210,8 @@ type Fault interface {
 	// the strike has to wait.
 	Draw(ctx context.Context, c Cluster, at Strike) ([]NodeID, error)
 	// Inject hurts nodes. The Undo ends it and returns the effect, also what an instant did (a kill); whoever injects calls it on every
-	// way out. After an error there is nothing to undo.
-	Inject(ctx context.Context, c Cluster, at Strike, nodes []NodeID) (Undo, error)
+	// way out. An Undo that comes with an error is called too.
+	Inject(ctx context.Context, s Stage, at Strike, nodes []NodeID) (Undo, error)
 }
 
 // ErrNotNow is returned (wrapped, with the reason) by Draw when the strike is not possible at the moment.

@@ -1,0 +1,212 @@
+package harness
+
+import (
+	"math"
+	"slices"
+
+	"github.com/assay-project/assay/checker"
+	"github.com/assay-project/assay/checker/contract"
+	"github.com/assay-project/assay/histories"
+)
+
+// permits decides for every anomaly whether the contract permits it.
+//
+// A class may be permitted outright. Beyond that, where messages may be lost, what their loss implies is permitted *for the same
+// messages* (contract.Implied): a message that vanished was written or read at some offset and is absent from the end state of its partition. A vanished message
+// and those that vanished with it make a range of offsets; other messages are written there afterwards. So an anomaly of an
+// implied class is permitted if it concerns a vanished message, or only offsets within ranges of vanished messages of its partition. For a nonlinearizable
+// partition it is enough that some message of it vanished, because that verdict is about the partition's whole history. A replica diverges from one offset on, so for
+// replica-divergence the first offset decides.
+//
+// If only visible=appended is what permits it (rolled-back-read but not lost-write), only messages count that were not strongly acknowledged. If a
+// partition's end state is unknown, nothing can be said about its messages; then the class is what counts, and the verdict is unknown for the missing read anyway.
+type permits struct {
+	contract *contract.Contract
+	why      string // of a permitted loss; empty: none
+	parts    map[int32]*vanished
+}
+
+// vanished is what vanished from one partition.
+type vanished struct {
+	known  bool // the end state is known
+	values map[int64]bool
+	ranges []offsetRange // in order
+}
+
+// offsetRange is a range of offsets, both included.
+type offsetRange struct{ from, to int64 }
+
+// newPermits looks at the history only if it matters: if an anomaly may be permitted for what it follows from.
+func newPermits(h histories.Reader, c *contract.Contract, all []checker.Anomaly) *permits {
+	p := &permits{contract: c}
+	lost, why := c.Permits(checker.LostWrite)
+	if !lost {
+		_, why = c.Permits(checker.RolledBackRead)
+	}
+	p.why = why
+	if why != "" && slices.ContainsFunc(all, func(a checker.Anomaly) bool { return contract.Implied(a.Class) }) {
+		p.parts = vanishedOf(h, !lost)
+	}
+	return p
+}
+
+// anomaly reports whether a is permitted, and why.
+func (p *permits) anomaly(a *checker.Anomaly) (bool, string) {
+	lost, _ := p.contract.Permits(checker.LostWrite)
+	// Permitted with visible=appended, a rolled-back read of a strongly acknowledged message is still excluded.
+	if ok, why := p.contract.Permits(a.Class); ok && (lost || a.Class != checker.RolledBackRead) {
+		return true, why
+	}
+	if p.why == "" || !contract.Implied(a.Class) {
+		return false, ""
+	}
+	v := p.parts[a.Part]
+	if v == nil {
+		return false, ""
+	}
+	if !v.known || v.implies(a) {
+		return true, "it follows from the loss of the same messages: " + p.why
+	}
+	return false, ""
+}
+
+// implies reports whether a follows from what vanished.
+func (v *vanished) implies(a *checker.Anomaly) bool {
+	if len(v.values) == 0 {
+		return false
+	}
+	if a.Class == checker.Nonlinearizable {
+		return true
+	}
+	for _, value := range a.Values {
+		if v.values[value] {
+			return true
+		}
+	}
+	offsets := a.Offsets
+	if len(offsets) == 0 {
+		return false
+	}
+	if a.Class == checker.ReplicaDivergence {
+		offsets = []int64{slices.Min(offsets)}
+	}
+	return !slices.ContainsFunc(offsets, func(o int64) bool { return !v.covers(o) })
+}
+
+func (v *vanished) covers(o int64) bool {
+	return slices.ContainsFunc(v.ranges, func(r offsetRange) bool { return r.from <= o && o <= r.to })
+}
+
+// place is a message at an offset, and when it was first known to be there.
+type place struct {
+	offset int64
+	at     int64 // ns
+	kept   bool  // it is in the end state
+}
+
+// partHistory is what a history says about the messages of one partition.
+type partHistory struct {
+	ev     *partEvidence
+	places map[int64]place // by value
+	strong map[int64]bool  // values that were acknowledged ok
+	finals map[int64]bool  // values in final reads
+	scans  map[string]map[int64]bool
+}
+
+// vanishedOf finds what vanished from each partition. With weakOnly, strongly acknowledged messages do not count.
+func vanishedOf(h histories.Reader, weakOnly bool) map[int32]*vanished {
+	ev := collect(h)
+	parts := make(map[int32]*partHistory)
+	for id, p := range ev.parts {
+		parts[id] = &partHistory{
+			ev: p, places: make(map[int64]place), strong: make(map[int64]bool), finals: make(map[int64]bool), scans: make(map[string]map[int64]bool),
+		}
+	}
+	for op := range h.Ops() {
+		if p := parts[op.Part]; p != nil && op.Process != histories.NemesisProcess && (op.Type == histories.OK || op.Type == histories.Weak) {
+			p.add(op)
+		}
+	}
+	all := make(map[int32]*vanished)
+	for id, p := range parts {
+		all[id] = p.vanished(weakOnly)
+	}
+	return all
+}
+
+// add takes the completion of an op that has results.
+func (p *partHistory) add(op *histories.Op) {
+	msgs := op.Msgs
+	if op.F == histories.Send && len(msgs) == 0 {
+		msgs = []histories.Message{{Offset: op.Offset, Value: op.Value}}
+	}
+	for _, m := range msgs {
+		if m.Offset != histories.Unset {
+			if _, ok := p.places[m.Value]; !ok {
+				p.places[m.Value] = place{offset: m.Offset, at: op.Time}
+			}
+		}
+		switch op.F {
+		case histories.Send:
+			p.strong[m.Value] = p.strong[m.Value] || op.Type == histories.OK
+		case histories.Final:
+			p.finals[m.Value] = true
+		case histories.Scan:
+			if p.scans[op.Node] == nil {
+				p.scans[op.Node] = make(map[int64]bool)
+			}
+			p.scans[op.Node][m.Value] = true
+		}
+	}
+}
+
+// vanished compares what was known to be in the partition with what is in the end.
+func (p *partHistory) vanished(weakOnly bool) *vanished {
+	v := &vanished{values: make(map[int64]bool)}
+	end := p.finals
+	switch {
+	case p.ev.read:
+	case p.ev.leader != "" && p.ev.ended[p.ev.leader]:
+		end = p.scans[p.ev.leader]
+	default:
+		return v
+	}
+	v.known = true
+	all := make([]place, 0, len(p.places))
+	for value, at := range p.places {
+		at.kept = end[value] || weakOnly && p.strong[value]
+		if !at.kept {
+			v.values[value] = true
+		}
+		all = append(all, at)
+	}
+	slices.SortFunc(all, func(a, b place) int {
+		if a.offset != b.offset {
+			return int(min(max(a.offset-b.offset, -1), 1))
+		}
+		return int(min(max(a.at-b.at, -1), 1))
+	})
+	v.ranges = ranges(all)
+	return v
+}
+
+// ranges joins the places of vanished messages to ranges. Two belong to one range unless a message that was kept lies between them in offset and
+// was there before the later of the two came: then the lower one's loss was over, or did not reach that far.
+func ranges(all []place) []offsetRange {
+	var rs []offsetRange
+	var last place
+	oldest := int64(math.MaxInt64) // the first time of a kept message since the last vanished one
+	for _, at := range all {
+		if at.kept {
+			oldest = min(oldest, at.at)
+			continue
+		}
+		if n := len(rs); n > 0 && oldest >= max(last.at, at.at) {
+			rs[n-1].to = at.offset
+		} else {
+			rs = append(rs, offsetRange{at.offset, at.offset})
+		}
+		last, oldest = at, math.MaxInt64
+	}
+	return rs
+}

@@ -1,0 +1,157 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/assay-project/assay/histories"
+)
+
+const (
+	recoveryPoll = 200 * time.Millisecond
+	// settle is how long a group whose leader serves nobody must stay so, beside a follower that it refuses, before that counts as its final state.
+	settle = 5 * time.Second
+)
+
+// recovery waits until every group is well again, notes whether that was reached, and who leads which partition.
+//
+// A group is well when its leader serves and every other member has caught up. Where the configuration permits divergence, a member that its
+// leader refuses is as well as it can be, and so is a leader that can confirm its log to nobody but refused followers.
+func (r *run) recovery(ctx context.Context) error {
+	g, ok := r.t.Cluster.(Groups)
+	if !ok {
+		r.ex.Recovered = true // nobody to ask: the final reads tell
+		return r.note(histories.Op{Fault: NoteRecovery, Effect: "not measured: the cluster does not tell its state"})
+	}
+	w := &watch{
+		g: g, diverge: r.t.Divergence != nil && r.t.Divergence(r.nemesisOps()),
+		settled: make([]time.Time, len(g.Groups())),
+	}
+	start := time.Now()
+	for {
+		unwell, err := w.look(ctx)
+		if r.interrupted(ctx) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		took := time.Since(start)
+		if len(unwell) == 0 {
+			r.ex.Recovered = true
+			err := r.note(histories.Op{Fault: NoteRecovery, Effect: fmt.Sprintf("well after %v", took.Round(time.Millisecond))})
+			if err != nil {
+				return err
+			}
+			return r.noteLeaders(ctx, g)
+		}
+		if took >= r.t.Recovery {
+			r.ex.Unwell = strings.Join(unwell, "; ")
+			err := r.note(histories.Op{Fault: NoteRecovery, Err: fmt.Sprintf("not well after %v: %s", took.Round(time.Second), r.ex.Unwell)})
+			if err != nil {
+				return err
+			}
+			return r.noteLeaders(ctx, g)
+		}
+		r.progress(Recovering, took, r.t.Recovery)
+		if !r.pause(ctx, recoveryPoll) {
+			return nil
+		}
+	}
+}
+
+// watch looks at groups until they are well.
+type watch struct {
+	g       Groups
+	diverge bool
+	settled []time.Time // by group: since when it has been as well as divergence allows; zero: it is not
+}
+
+// look returns why groups are not well; nothing when all are.
+func (w *watch) look(ctx context.Context) ([]string, error) {
+	var unwell []string
+	for i, members := range w.g.Groups() {
+		states, err := States(ctx, w.g, members)
+		if err != nil {
+			return nil, err
+		}
+		reasons, serving := w.group(states)
+		if len(reasons) > 0 || serving {
+			w.settled[i] = time.Time{}
+		} else if w.settled[i].IsZero() {
+			w.settled[i] = time.Now()
+		}
+		if len(reasons) == 0 && !serving && time.Since(w.settled[i]) < settle {
+			reasons = []string{"its leader does not serve"}
+		}
+		for _, why := range reasons {
+			unwell = append(unwell, fmt.Sprintf("group %d: %s", i, why))
+		}
+	}
+	return unwell, nil
+}
+
+// group returns why a group is not well, and whether its leader serves. A leader that does not serve is a reason unless a follower is
+// refused with permission.
+func (w *watch) group(states []NodeState) (reasons []string, serving bool) {
+	lead, ok := LeaderOf(states)
+	if !ok {
+		reasons = append(reasons, "nobody leads")
+	}
+	refused := false
+	for _, s := range states {
+		switch {
+		case !s.Up:
+			reasons = append(reasons, join(string(s.Node)+" does not answer", s.Detail))
+		case ok && s.Node == lead.Node:
+		case s.Role == RoleLeader:
+			reasons = append(reasons, fmt.Sprintf("%s leads too, at epoch %d", s.Node, s.Epoch))
+		case s.Refused != "" && w.diverge:
+			refused = true
+		case s.Refused != "":
+			reasons = append(reasons, fmt.Sprintf("%s is refused: %s", s.Node, s.Refused))
+		case !s.CaughtUp:
+			reasons = append(reasons, join(fmt.Sprintf("%s (%s) has not caught up", s.Node, s.Role), s.Detail))
+		}
+	}
+	if ok && !lead.Serving && !refused {
+		reasons = append(reasons, join(fmt.Sprintf("the leader %s does not serve", lead.Node), lead.Detail))
+	}
+	return reasons, lead.Serving
+}
+
+func join(what, detail string) string {
+	if detail == "" {
+		return what
+	}
+	return what + " (" + detail + ")"
+}
+
+// noteLeaders records which node leads each partition that the workload reads in the end.
+func (r *run) noteLeaders(ctx context.Context, g Groups) error {
+	groups := g.Groups()
+	leaders := make([]NodeID, len(groups))
+	for i, members := range groups {
+		states, err := States(ctx, g, members)
+		if err != nil {
+			return err
+		}
+		if lead, ok := LeaderOf(states); ok {
+			leaders[i] = lead.Node
+		}
+	}
+	noted := make(map[int32]bool)
+	for _, op := range r.t.Workload.Finals(r.t.Cluster) {
+		lead := leaders[GroupOf(op.Part, len(groups))]
+		if noted[op.Part] || lead == "" {
+			continue
+		}
+		noted[op.Part] = true
+		if err := r.note(histories.Op{Fault: NoteLeader, Part: op.Part, Node: string(lead)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,187 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/assay-project/assay/histories"
+)
+
+// openRetry is how long a client slot waits between two tries to open a client.
+const openRetry = 200 * time.Millisecond
+
+// States of a task. A task is invoked only from taskPending, and its completion recorded only from taskInvoked, so whoever
+// moves it to taskAbandoned knows that nothing more is recorded of it.
+const (
+	taskPending int32 = iota
+	taskInvoked
+	taskCompleted
+	taskAbandoned
+)
+
+// task is one op on its way to a client.
+type task struct {
+	op    histories.Op
+	state atomic.Int32
+}
+
+// completion is what became of a task.
+type completion struct {
+	slot    int
+	invoked bool
+	op      histories.Op // as recorded
+	process int          // of the slot's next op
+	err     error        // of the harness
+}
+
+// worker is one client slot: a goroutine that executes the ops of one process after the other. A process that ended in info is
+// replaced by a fresh one, with a client of its own.
+type worker struct {
+	r       *run
+	slot    int
+	process atomic.Int64
+	client  Client // owned by the goroutine
+	work    chan *task
+	done    chan<- completion // with room for one completion of every worker
+	exited  chan struct{}     // closed when the goroutine has ended
+}
+
+func (w *worker) loop(ctx context.Context) {
+	defer close(w.exited)
+	for t := range w.work {
+		c := w.do(ctx, t)
+		c.slot, c.process = w.slot, int(w.process.Load())
+		w.done <- c
+	}
+	w.close()
+}
+
+// do executes one task.
+func (w *worker) do(ctx context.Context, t *task) (c completion) {
+	if !w.open(ctx, t) || !t.state.CompareAndSwap(taskPending, taskInvoked) {
+		return completion{}
+	}
+	op, err := w.r.t.Recorder.Record(t.op)
+	if err != nil {
+		return completion{err: err}
+	}
+	octx, cancel := context.WithTimeout(ctx, w.r.t.OpTimeout)
+	defer cancel()
+	op, crash := invoke(octx, w.client, op)
+	if op.Type == histories.Info {
+		w.close()
+		w.process.Add(int64(w.r.t.Clients))
+	}
+	if !t.state.CompareAndSwap(taskInvoked, taskCompleted) {
+		return completion{}
+	}
+	op, err = w.r.t.Recorder.Record(op)
+	return completion{invoked: true, op: op, err: errors.Join(err, crash)}
+}
+
+// open makes sure that there is a client. It tries until the load ends or the task is abandoned.
+func (w *worker) open(ctx context.Context, t *task) bool {
+	for w.client == nil {
+		if ctx.Err() != nil || t.state.Load() == taskAbandoned {
+			return false
+		}
+		client, err := openClient(ctx, w.r.t.Cluster, t.op.Process)
+		if err == nil {
+			w.client = client
+			return true
+		}
+		w.r.t.Logger.Debug("no client", "process", t.op.Process, "err", err)
+		if !w.r.pause(ctx, openRetry) {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *worker) close() {
+	if w.client == nil {
+		return
+	}
+	if err := closeClient(w.client); err != nil {
+		w.r.t.Logger.Debug("closing a client", "process", w.process.Load(), "err", err)
+	}
+	w.client = nil
+}
+
+// openClient is Cluster.Open, with a panic as an error.
+func openClient(ctx context.Context, c Cluster, process int) (client Client, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("opening a client panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return c.Open(ctx, process)
+}
+
+func closeClient(c Client) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("closing a client panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return c.Close()
+}
+
+// invoke executes an op that was recorded as invoked, and returns its completion, not yet recorded. A panic of the client makes it
+// info, also for a read, and is an error of the harness.
+func invoke(ctx context.Context, c Client, op histories.Op) (done histories.Op, crash error) {
+	defer func() {
+		if p := recover(); p != nil {
+			done = complete(op, histories.Op{}, histories.Info)
+			done.Err = fmt.Sprintf("the client panicked: %v", p)
+			crash = fmt.Errorf("the client of process %d panicked: %v\n%s", op.Process, p, debug.Stack())
+		}
+	}()
+	asked := op
+	asked.Msgs = append([]histories.Message(nil), op.Msgs...) // those of op belong to the history
+	got, err := c.Invoke(ctx, asked)
+	done = complete(op, got, classify(op.F, err))
+	if err != nil {
+		done.Err = err.Error()
+	}
+	return done, nil
+}
+
+// classify says what an op's error means. Whatever is not known for certain is info; only a read changes nothing, so that one
+// without an answer has certainly failed.
+func classify(f string, err error) histories.Type {
+	switch {
+	case err == nil:
+		return histories.OK
+	case isRead(f), errors.Is(err, ErrNotApplied) && !errors.Is(err, ErrWeak):
+		return histories.Fail
+	case errors.Is(err, ErrWeak):
+		return histories.Weak
+	}
+	return histories.Info
+}
+
+func isRead(f string) bool {
+	switch f {
+	case histories.Poll, histories.Final, histories.Scan:
+		return true
+	}
+	return false
+}
+
+// complete puts results into the completion of op. Only ok and weak have any.
+func complete(op, got histories.Op, t histories.Type) histories.Op {
+	done := op
+	done.Type = t
+	if got.Node != "" {
+		done.Node = got.Node
+	}
+	if t == histories.OK || t == histories.Weak {
+		done.Offset, done.HW, done.Msgs = got.Offset, got.HW, got.Msgs
+	}
+	return done
+}
