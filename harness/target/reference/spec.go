@@ -1,0 +1,162 @@
+// Package reference is the reference broker as a target: what a cluster of it is made of, the client that drives it, and what an
+// operator asks of it. It knows no environment: those hand it addresses and a way to dial.
+package reference
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/assay-project/assay/broker/node"
+	"github.com/assay-project/assay/broker/replication/masterslave"
+	"github.com/assay-project/assay/harness"
+)
+
+// maxNodes bounds a cluster; more than this is a typing error, and every node costs memory.
+const maxNodes = 64
+
+// Spec says what cluster is wanted, in the words of the command line.
+type Spec struct {
+	Mode    string            `json:"mode"`
+	Nodes   int               `json:"nodes"`
+	Options map[string]string `json:"options"` // as given with --set; what is left out has its default
+}
+
+// Settings are a Spec's options, parsed, with defaults.
+type Settings struct {
+	Mode   string
+	Nodes  int
+	Broker masterslave.Options
+	Client ClientOptions
+
+	given map[string]string
+}
+
+// Validate says what is wrong with the spec, nil when nothing is.
+func (s Spec) Validate() error {
+	_, err := s.Settings()
+	return err
+}
+
+// Settings parses and checks the spec.
+func (s Spec) Settings() (Settings, error) {
+	if !slices.Contains(Modes(), s.Mode) {
+		return Settings{}, fmt.Errorf("there is no mode %q; there is %s", s.Mode, strings.Join(Modes(), ", "))
+	}
+	if s.Nodes < 1 || s.Nodes > maxNodes {
+		return Settings{}, fmt.Errorf("a cluster has 1 to %d nodes, not %d", maxNodes, s.Nodes)
+	}
+	if err := checkKnown(s.Mode, s.Options); err != nil {
+		return Settings{}, err
+	}
+	broker, err := masterslave.ParseOptions(brokerOptions(s.Options))
+	if err != nil {
+		return Settings{}, err
+	}
+	client, err := parseClient(s.Options, int(broker.DefaultPartitions))
+	if err != nil {
+		return Settings{}, err
+	}
+	set := Settings{Mode: s.Mode, Nodes: s.Nodes, Broker: broker, Client: client, given: maps.Clone(s.Options)}
+	return set, set.check()
+}
+
+// check holds what options say against each other and against the number of nodes.
+func (s Settings) check() error {
+	groups := s.Groups()
+	if groups > s.Nodes || s.Nodes%groups != 0 {
+		return fmt.Errorf("option groups=%d: %d nodes cannot be divided evenly into %d groups", groups, s.Nodes, groups)
+	}
+	size := s.Nodes / groups
+	if s.Copies() > size {
+		return fmt.Errorf("option copies=%d: a group has only %d of the %d nodes", s.Copies(), size, s.Nodes)
+	}
+	if s.Client.ReadFollower && !s.Broker.FollowerRead {
+		return errors.New("option read-from=follower needs follower-read=true: followers refuse consumers otherwise")
+	}
+	if s.Client.ReadFollower && size < 2 {
+		return errors.New("option read-from=follower needs groups of at least 2 nodes: there is no follower to ask")
+	}
+	return nil
+}
+
+// Copies is how many distinct nodes, the leader included, hold a message before it is acknowledged.
+func (s Settings) Copies() int { return s.Broker.Copies }
+
+// Groups is the number of replication groups.
+func (s Settings) Groups() int { return int(s.Broker.Groups) }
+
+// GroupOf is the group, from 0, of the node with number id, from 1: nodes are dealt out in order.
+func (s Settings) GroupOf(id int32) int32 { return (id - 1) / int32(s.Nodes/s.Groups()) }
+
+// Effective returns every option of the mode with its value, defaults included. Where an option has no say (copies without
+// replication=sync), the value is what is in force.
+func (s Settings) Effective() map[string]string {
+	out := make(map[string]string)
+	for _, o := range Options() {
+		if slices.Contains(o.Modes, s.Mode) {
+			out[o.Name] = o.Default
+		}
+	}
+	maps.Copy(out, s.given)
+	out["copies"] = strconv.Itoa(s.Copies())
+	out[optIdempotence] = strconv.FormatBool(s.Client.Idempotence)
+	return out
+}
+
+// NodeName is the harness's name of the node with number id.
+func NodeName(id int32) harness.NodeID { return harness.NodeID("n" + strconv.Itoa(int(id))) }
+
+// NodeNames are the names of all nodes, in order.
+func (s Spec) NodeNames() []harness.NodeID {
+	out := make([]harness.NodeID, s.Nodes)
+	for i := range out {
+		out[i] = NodeName(int32(i + 1))
+	}
+	return out
+}
+
+// Members are the nodes, in order. addr gives the addresses of node i, from 1, at which others reach it: Kafka's and the peers'.
+func (s Spec) Members(addr func(i int) (kafka, peer string)) ([]masterslave.Member, error) {
+	set, err := s.Settings()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]masterslave.Member, s.Nodes)
+	for i := range out {
+		m := masterslave.Member{ID: int32(i + 1), Group: set.GroupOf(int32(i + 1))}
+		m.Kafka, m.Peer = addr(i + 1)
+		out[i] = m
+	}
+	return out, nil
+}
+
+// NodeConfigs are the configurations of the nodes, in order. Each binds the addresses at which it is reached, and has no data directory;
+// an environment that needs others changes them.
+func (s Spec) NodeConfigs(addr func(i int) (kafka, peer string)) ([]node.Config, error) {
+	members, err := s.Members(addr)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]node.Member, len(members))
+	for i, m := range members {
+		all[i] = node.Member{ID: m.ID, Group: m.Group, Kafka: m.Kafka, Peer: m.Peer}
+	}
+	out := make([]node.Config, len(members))
+	for i, m := range members {
+		out[i] = node.Config{
+			Cluster: "assay",
+			ID:      m.ID,
+			Mode:    s.Mode,
+			Listen:  m.Kafka,
+			Peer:    m.Peer,
+			Nodes:   slices.Clone(all),
+			Options: brokerOptions(s.Options),
+			Log:     "info",
+		}
+	}
+	return out, nil
+}
