@@ -21,7 +21,7 @@ import (
 )
 
 // DefaultPorcupineOps is up to how many operations of a partition Porcupine judges as a whole.
-const DefaultPorcupineOps = 3000
+const DefaultPorcupineOps = 5000
 
 // Config says what is judged.
 type Config struct {

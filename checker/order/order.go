@@ -201,8 +201,8 @@ func (j *judge) gap(r *logview.Read, known *offsets, from, to int64) {
 			a.Witnesses = append(a.Witnesses, h.op-1)
 		}
 	}
-	a.Explanation = fmt.Sprintf("process %d read partition %d from offset %d at %s and got offset %d after %d, without message %d, which op %d has at offset %d",
-		r.Proc, r.Part, r.From, logview.Seconds(r.Return), to, from-1, a.Values[0], known.held.Get(a.Offsets[0]).op-1, a.Offsets[0])
+	a.Explanation = fmt.Sprintf("process %d read partition %d from offset %d at %s and got offset %d without message %d at offset %d, which op %d knows of",
+		r.Proc, r.Part, r.From, logview.Seconds(r.Return), to, a.Values[0], a.Offsets[0], known.held.Get(a.Offsets[0]).op-1)
 	if n := end - first - 1; n > 0 {
 		a.Explanation += fmt.Sprintf(", and without %d more", n)
 	}
