@@ -124,11 +124,13 @@ func (l *MessageLife) missed(op *histories.Op) bool {
 	if op.From == histories.Unset || op.From > l.Offset {
 		return false
 	}
-	if op.F == histories.Final || op.F == histories.Scan {
-		return true // they read to the end, so they pass every offset
+	next := op.From
+	if n := len(op.Msgs); n > 0 {
+		next = op.Msgs[n-1].Offset + 1
 	}
-	n := len(op.Msgs)
-	return n > 0 && op.Msgs[n-1].Offset > l.Offset
+	// A final read or a scan may come in chunks; the one that reaches the end passes every offset beyond it, too.
+	end := (op.F == histories.Final || op.F == histories.Scan) && op.HW >= 0 && next >= op.HW
+	return end || next > l.Offset
 }
 
 // judge says in one sentence what became of the message.

@@ -107,7 +107,7 @@ func (p *printer) anomalies(d *Document) {
 			word = p.style.yellow("permitted")
 		}
 		p.line("  %s x %s, %s", p.style.bold(string(a.Class)), group(a.Count), word)
-		if why := d.why(a.Class, a.Permitted); why != "" {
+		if why := d.why(a.Class, a.Permitted); why != "" && !strings.Contains(a.Explanation, why) {
 			p.paragraph(6, "contract: "+why)
 		}
 		p.paragraph(6, a.Explanation)
@@ -216,6 +216,7 @@ func (p *printer) faults(faults []harness.FaultRecord) {
 
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
+// lasted is how long a fault was on; an instant has no length, and one that was never healed no end.
 func lasted(f *harness.FaultRecord) string {
 	if f.HealedMS <= f.AtMS {
 		return "-"

@@ -212,3 +212,35 @@ func TestCharts(t *testing.T) {
 	lo, hi := decades(histories.History{})
 	require.Less(t, lo, hi)
 }
+
+// TestLifeReadsInChunks: a chunk of a final read that ends before the message has not missed it.
+func TestLifeReadsInChunks(t *testing.T) {
+	h := histories.History{histories.New(histories.Invoke, 0, histories.Send), histories.New(histories.OK, 0, histories.Send)}
+	h[0].Value, h[1].Value, h[1].Offset = 9, 9, 7
+	final := func(from, to, hw int64) {
+		inv := histories.New(histories.Invoke, 1, histories.Final)
+		done := histories.New(histories.OK, 1, histories.Final)
+		inv.From, done.From, done.HW = from, from, hw
+		for o := from; o < to; o++ {
+			done.Msgs = append(done.Msgs, histories.Message{Offset: o, Value: 100 + o})
+		}
+		h = append(h, inv, done)
+	}
+	final(0, 5, 10)
+	final(5, 7, 10)
+	for i := range h {
+		h[i].Index = int64(i)
+	}
+	life, err := Life(h, 9)
+	require.NoError(t, err)
+	require.Len(t, life.Lines, 2)
+	final(5, 8, 10) // another message at offset 7
+	final(8, 10, 10)
+	for i := range h {
+		h[i].Index = int64(i)
+	}
+	life, err = Life(h, 9)
+	require.NoError(t, err)
+	require.Contains(t, life.Judgement, "lost: acknowledged")
+	require.True(t, life.Lines[2].Missed)
+}
