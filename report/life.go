@@ -56,7 +56,7 @@ func Life(h histories.Reader, value int64) (*MessageLife, error) {
 			tracked[op.Process] = false
 		case tracked[op.Process] || holds(op, value):
 			l.add(op, false, false)
-		case l.missed(op):
+		case op.Index > first && l.missed(op): // what was read before it was sent is about an earlier message at its offset
 			if misses++; misses <= maxMissLines || op.F != histories.Poll {
 				l.add(op, true, false)
 			}
