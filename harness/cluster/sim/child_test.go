@@ -1,0 +1,128 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain makes the test binary a program that Spawn can start again.
+func TestMain(m *testing.M) {
+	ChildMain(map[string]Handler{
+		"echo": func(_ context.Context, req json.RawMessage, progress func(json.RawMessage)) (json.RawMessage, error) {
+			for i := range 3 {
+				time.Sleep(time.Hour)
+				progress(json.RawMessage(fmt.Sprint(i)))
+			}
+			fmt.Println("noise on standard output")
+			return req, nil
+		},
+		"nothing": func(context.Context, json.RawMessage, func(json.RawMessage)) (json.RawMessage, error) { return nil, nil },
+		"error": func(context.Context, json.RawMessage, func(json.RawMessage)) (json.RawMessage, error) {
+			return nil, errors.New("no such luck")
+		},
+		"panic": func(context.Context, json.RawMessage, func(json.RawMessage)) (json.RawMessage, error) {
+			panic("a bug in the harness")
+		},
+		"panic elsewhere": func(ctx context.Context, _ json.RawMessage, _ func(json.RawMessage)) (json.RawMessage, error) {
+			go func() { panic("a bug in the broker") }()
+			<-ctx.Done()
+			return nil, nil
+		},
+		"exit": func(context.Context, json.RawMessage, func(json.RawMessage)) (json.RawMessage, error) {
+			fmt.Fprintln(os.Stderr, "last words")
+			os.Exit(7)
+			return nil, nil
+		},
+		"frozen": func(context.Context, json.RawMessage, func(json.RawMessage)) (json.RawMessage, error) {
+			var mu sync.Mutex
+			mu.Lock()
+			time.Sleep(time.Second)
+			mu.Lock()
+			return nil, nil
+		},
+		"spin": func(context.Context, json.RawMessage, func(json.RawMessage)) (json.RawMessage, error) {
+			for {
+			}
+		},
+		"for ever": func(context.Context, json.RawMessage, func(json.RawMessage)) (json.RawMessage, error) {
+			select {}
+		},
+		"until stopped": func(ctx context.Context, _ json.RawMessage, progress func(json.RawMessage)) (json.RawMessage, error) {
+			for ctx.Err() == nil {
+				time.Sleep(time.Second)
+				progress(json.RawMessage(`"tick"`))
+			}
+			return json.RawMessage(`"stopped"`), nil
+		},
+	})
+	os.Exit(m.Run())
+}
+
+func TestChildReturnsMessagesAndResult(t *testing.T) {
+	var got []string
+	result, err := Spawn(t.Context(), Request{Handler: "echo", Body: json.RawMessage(`{"a": 1}`)}, func(m json.RawMessage) { got = append(got, string(m)) })
+	require.NoError(t, err)
+	require.JSONEq(t, `{"a": 1}`, string(result))
+	require.Equal(t, []string{"0", "1", "2"}, got)
+
+	result, err = Spawn(t.Context(), Request{Handler: "nothing"}, nil)
+	require.NoError(t, err)
+	require.Equal(t, "null", string(result))
+}
+
+func TestEveryEndOfTheChildWithoutAResultIsAnError(t *testing.T) {
+	for _, c := range []struct{ handler, want, stderr string }{
+		{"error", "no such luck", ""},
+		{"no such handler", `has no handler "no such handler"`, ""},
+		{"panic", "panic: a bug in the harness", "goroutine"},
+		{"panic elsewhere", "panic: a bug in the broker", "goroutine"},
+		{"exit", "exit status 7", "last words"},
+		{"frozen", "virtual time has stood still at", "sync.(*Mutex)"},
+		{"spin", "virtual time has stood still", "TestMain.func"},
+		{"for ever", "was not over after 1h0m0", "TestMain.func"},
+	} {
+		t.Run(c.handler, func(t *testing.T) {
+			var stderr bytes.Buffer
+			_, err := Spawn(t.Context(), Request{Handler: c.handler, Stderr: &stderr, Stall: 2 * time.Second, Limit: time.Hour}, nil)
+			require.ErrorIs(t, err, ErrChild)
+			require.ErrorContains(t, err, c.want)
+			require.Contains(t, stderr.String(), c.stderr)
+		})
+	}
+}
+
+func TestStopRequestEndsTheContextInside(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ticks := 0
+	result, err := Spawn(ctx, Request{Handler: "until stopped"}, func(json.RawMessage) {
+		if ticks++; ticks == 10 {
+			cancel()
+		}
+	})
+	require.NoError(t, err)
+	require.Equal(t, `"stopped"`, string(result))
+	_, err = Spawn(ctx, Request{Handler: "until stopped"}, nil)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestExcerptKeepsBothEnds(t *testing.T) {
+	var e excerpt
+	for i := range 1000 {
+		_, _ = fmt.Fprintf(&e, "line %d\nhalf", i)
+		_, _ = e.Write([]byte("-"))
+	}
+	s := e.String()
+	require.Contains(t, s, "line 0\nhalf-line 1\n")
+	require.Contains(t, s, "... (870 lines) ...\nhalf-line 900\n")
+	require.Contains(t, s, "half-line 999\nhalf-")
+}
