@@ -224,6 +224,15 @@ func (r *Replica) takeFlushed(node int32, f flushed) {
 	}
 }
 
+// takeLeave forgets a follower whose connection has ended.
+func (r *Replica) takeLeave(node int32, session uint64) {
+	if l := r.state.lead; l != nil {
+		if p := l.follower(node); p.session == session {
+			*p, l.dirty = progress{node: node, session: session, joining: p.joining, refused: p.refused}, true
+		}
+	}
+}
+
 // takeMatch answers which of the boundaries, from the last to the first, this leader's log has, too.
 func (r *Replica) takeMatch(boundaries []boundary) int {
 	for i, b := range boundaries {

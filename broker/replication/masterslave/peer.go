@@ -68,6 +68,7 @@ type peerConn struct {
 func (r *Replica) servePeer(conn net.Conn) error {
 	c := &peerConn{r: r, conn: &patient{Conn: conn, read: idleTimeout, write: answerTimeout}}
 	c.in = bufio.NewReader(c.conn)
+	defer c.leave()
 	for {
 		typ, body, err := readMessage(c.in, func(typ byte) int {
 			switch typ {
@@ -92,6 +93,13 @@ func (r *Replica) servePeer(conn net.Conn) error {
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// leave forgets what the follower that pulled here had: it begins anew on its next connection.
+func (c *peerConn) leave() {
+	if c.held != 0 {
+		_ = c.r.do(c.r.ctx, func() { c.r.takeLeave(c.node, c.held) }) // an error means that the replica stops
 	}
 }
 
