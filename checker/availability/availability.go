@@ -179,7 +179,11 @@ func (j *judge) silence(p *logview.Part, w span, calls []int32) {
 	if w.to-w.from <= j.budget {
 		return
 	}
-	tried := j.within(calls, w)
+	// The sends whose acknowledgement ends the silence were tried within it, but not in vain.
+	tried := slices.DeleteFunc(slices.Clone(j.within(calls, w)), func(s int32) bool {
+		send := &j.v.Sends[s]
+		return (send.Type == histories.OK || send.Type == histories.Weak) && send.Return == w.to
+	})
 	if len(tried) < minAttempts || !j.set.Count(checker.Stall) {
 		return
 	}

@@ -62,13 +62,14 @@ func (j *judge) compare(p *logview.Part, ref, r *replica, leads bool) {
 	beyond := leads && j.recovered()
 	a := checker.Anomaly{Class: checker.ReplicaDivergence, Part: p.ID}
 	tail, differs := 0, 0
-	var values []int64 // of the reference, where it holds another one
+	var first histories.Message // that differs
 	j.v.Each(r.chain, func(m histories.Message, read *logview.Read) {
 		at := ref.log.Get(m.Offset)
 		switch {
 		case at.held && at.value != m.Value:
-			differs++
-			values = append(values, at.value)
+			if differs++; differs == 1 {
+				first = m
+			}
 		case !at.held && m.Offset >= ref.chain.End && ref.chain.Complete && beyond:
 			tail++
 		default:
@@ -83,27 +84,19 @@ func (j *judge) compare(p *logview.Part, ref, r *replica, leads bool) {
 		return
 	}
 	a.Witnesses = append(slices.Compact(a.Witnesses), j.v.Reads[ref.chain.Reads[0]].Done)
-	if len(values) > 0 {
-		a.Explanation = fmt.Sprintf("replicas %s and %s of partition %d hold different messages at %d offsets: at offset %d message %d and message %d",
-			ref.chain.Node, r.chain.Node, p.ID, differs, firstDiffering(ref, &a), values[0], valueAt(r, firstDiffering(ref, &a)))
+	if differs > 0 {
+		offsets := "offset"
+		if differs > 1 {
+			offsets = "offsets"
+		}
+		a.Explanation = fmt.Sprintf("replicas %s and %s of partition %d hold different messages at %d %s: at offset %d, %s has message %d and %s has message %d",
+			ref.chain.Node, r.chain.Node, p.ID, differs, offsets, first.Offset, ref.chain.Node, ref.log.Get(first.Offset).value, r.chain.Node, first.Value)
 	} else {
 		a.Explanation = fmt.Sprintf("the log of %s for partition %d goes on beyond the end %d of its leader %s, after recovery, with %d messages, the first %d at offset %d",
 			r.chain.Node, p.ID, ref.chain.End, ref.chain.Node, tail, a.Values[0], a.Offsets[0])
 	}
 	j.set.Add(a)
 }
-
-// firstDiffering returns the first offset of a that ref holds too.
-func firstDiffering(ref *replica, a *checker.Anomaly) int64 {
-	for _, o := range a.Offsets {
-		if ref.log.Get(o).held {
-			return o
-		}
-	}
-	return histories.Unset
-}
-
-func valueAt(r *replica, offset int64) int64 { return r.log.Get(offset).value }
 
 // recovered reports whether the harness noted that the cluster was well again.
 func (j *judge) recovered() bool {

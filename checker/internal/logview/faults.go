@@ -52,25 +52,20 @@ func instant(name string) bool {
 	return false
 }
 
-// addNemesis collects faults and notes. A heal ends the latest open fault of its name and nodes, or else of its name; a heal
+// addNemesis takes the next op of the nemesis. A heal ends the latest open fault of its name and nodes, or else of its name; a heal
 // without a name ends all.
-func (v *View) addNemesis(h histories.Reader) {
-	for op := range h.Ops() {
-		if op.Process != histories.NemesisProcess {
-			continue
+func (v *View) addNemesis(op *histories.Op) {
+	switch op.F {
+	case histories.Inject:
+		f := Fault{Name: op.Fault, Nodes: op.Node, Inject: op.Index, Heal: histories.Unset, From: op.Time, To: Never}
+		if instant(f.Name) {
+			f.To = f.From
 		}
-		switch op.F {
-		case histories.Inject:
-			f := Fault{Name: op.Fault, Nodes: op.Node, Inject: op.Index, Heal: histories.Unset, From: op.Time, To: Never}
-			if instant(f.Name) {
-				f.To = f.From
-			}
-			v.Faults = append(v.Faults, f)
-		case histories.Heal:
-			v.heal(op)
-		case histories.Note:
-			v.Notes = append(v.Notes, *op)
-		}
+		v.Faults = append(v.Faults, f)
+	case histories.Heal:
+		v.heal(op)
+	case histories.Note:
+		v.Notes = append(v.Notes, *op)
 	}
 }
 

@@ -8,6 +8,7 @@ package logview
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math"
 
 	"github.com/assay-project/assay/histories"
@@ -117,8 +118,11 @@ type View struct {
 // Build reads h. It fails only when ctx ends.
 func Build(ctx context.Context, h histories.Reader) (*View, error) {
 	v := &View{parts: make(map[int32]*Part)}
+	if ops, ok := h.(histories.History); ok { // growing by copies would be half of all the work
+		v.Sends, v.Reads = make([]Send, 0, len(ops)/4+1), make([]Read, 0, len(ops)/4+1)
+	}
 	n := 0
-	for inv, done := range histories.Pairs(h) {
+	for inv, done := range histories.Pairs(tee{h, v.addNemesis}) {
 		if n++; n%checkEvery == 0 && ctx.Err() != nil {
 			return nil, fmt.Errorf("out of time while reading the history: %w", ctx.Err())
 		}
@@ -129,13 +133,32 @@ func Build(ctx context.Context, h histories.Reader) (*View, error) {
 			v.addRead(inv, done)
 		}
 	}
-	v.addNemesis(h)
 	v.sortParts()
 	for _, p := range v.Parts {
 		v.chains(p)
 		v.findTruth(p)
 	}
 	return v, nil
+}
+
+// tee shows the ops of the nemesis to a function as they pass by, so that the history is read only once.
+type tee struct {
+	histories.Reader
+	nemesis func(op *histories.Op)
+}
+
+// Ops implements histories.Reader.
+func (t tee) Ops() iter.Seq[*histories.Op] {
+	return func(yield func(*histories.Op) bool) {
+		for op := range t.Reader.Ops() {
+			if op.Process == histories.NemesisProcess {
+				t.nemesis(op)
+			}
+			if !yield(op) {
+				return
+			}
+		}
+	}
 }
 
 // part returns the partition, and makes it if needed.

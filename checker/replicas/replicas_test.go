@@ -1,0 +1,215 @@
+package replicas_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-project/assay/checker"
+	"github.com/assay-project/assay/checker/replicas"
+	"github.com/assay-project/assay/histories/histtest"
+)
+
+var msgs = histtest.Msgs
+
+func TestReplicas(t *testing.T) {
+	tests := []struct {
+		name   string
+		copies int
+		build  func(b *histtest.Builder)
+		want   []checker.Class
+	}{
+		{"equal replicas", 2, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Poll(2, 0, 0).OK(1, msgs(0, 10)...)
+			b.Leader(0, "n1")
+			b.Recovered("")
+			b.Whole(0, 10)
+			b.Replica("n1", 0, 10)
+			b.Replica("n2", 0, 10)
+		}, nil},
+		{"read and gone", 0, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Send(1, 0, 11).Info()
+			b.Poll(2, 0, 0).OK(2, msgs(0, 10, 11)...)
+			b.Poll(2, 0, 0).OK(2, msgs(0, 10, 11)...)
+			b.Whole(0, 10)
+		}, []checker.Class{checker.RolledBackRead}},
+		{"gone and never read", 0, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Send(1, 0, 11).OK(1)
+			b.Poll(2, 0, 0).OK(2, msgs(0, 10)...)
+			b.Whole(0, 10)
+		}, nil}, // which is lost-write
+		{"a phantom that is read and gone", 0, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Poll(2, 0, 0).OK(2, msgs(0, 10, 99)...)
+			b.Whole(0, 10)
+		}, nil}, // which is phantom
+		{"read after the final read began", 0, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Send(1, 0, 11).Info()
+			p := b.Poll(2, 0, 0)
+			b.Whole(0, 10)
+			p.OK(2, msgs(0, 10, 11)...)
+		}, nil},
+		{"two replicas differ at an offset", 0, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Send(1, 0, 11).Info()
+			b.Send(2, 0, 12).OK(1)
+			b.Whole(0, 10, 12)
+			b.Replica("n1", 0, 10, 12)
+			b.Replica("n2", 0, 10, 11)
+		}, []checker.Class{checker.ReplicaDivergence}},
+		{"a shorter replica", 0, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Send(1, 0, 11).OK(1)
+			b.Leader(0, "n1")
+			b.Recovered("")
+			b.Whole(0, 10, 11)
+			b.Replica("n1", 0, 10, 11)
+			b.Replica("n2", 0, 10)
+		}, nil},
+		{"a tail beyond the leader's end, after recovery", 0, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Send(1, 0, 11).Info()
+			b.Leader(0, "n1")
+			b.Recovered("")
+			b.Whole(0, 10)
+			b.Replica("n1", 0, 10)
+			b.Replica("n2", 0, 10, 11)
+		}, []checker.Class{checker.ReplicaDivergence}},
+		{"a tail beyond the leader's end, without recovery", 0, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Send(1, 0, 11).Info()
+			b.Leader(0, "n1")
+			b.Recovered("n2 does not answer")
+			b.Whole(0, 10)
+			b.Replica("n1", 0, 10)
+			b.Replica("n2", 0, 10, 11)
+		}, nil},
+		{"a log longer than the others, leader unknown", 0, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Recovered("")
+			b.Whole(0, 10)
+			b.Replica("n1", 0, 10)
+			b.Replica("n2", 0, 10, 11)
+		}, nil},
+		{"acknowledged on too few copies", 2, func(b *histtest.Builder) {
+			b.Batch(1, 0, 10, 11).OK(0)
+			b.Whole(0, 10, 11)
+			b.Replica("n1", 0, 10, 11)
+			b.Replica("n2", 0, 10)
+			b.Replica("n3", 0)
+		}, []checker.Class{checker.WeakAckLie}},
+		{"a message twice in one log is one copy", 2, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Whole(0, 10)
+			b.Replica("n1", 0, 10, 10)
+			b.Replica("n2", 0)
+		}, []checker.Class{checker.WeakAckLie}},
+		{"too few copies, none promised", 1, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Whole(0, 10)
+			b.Replica("n1", 0, 10)
+			b.Replica("n2", 0)
+		}, nil},
+		{"too few copies of a weak one", 2, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Send(1, 0, 11).Weak(1)
+			b.Whole(0, 10, 11)
+			b.Replica("n1", 0, 10, 11)
+			b.Replica("n2", 0, 10)
+		}, nil},
+		{"too few copies after a wipe", 2, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Inject("wipe:leader", "n2")
+			b.Whole(0, 10)
+			b.Replica("n1", 0, 10)
+			b.Replica("n2", 0)
+		}, nil},
+		{"too few copies after a kill", 2, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Inject("kill", "n2")
+			b.Heal("kill", "n2")
+			b.Whole(0, 10)
+			b.Replica("n1", 0, 10)
+			b.Replica("n2", 0)
+		}, []checker.Class{checker.WeakAckLie}},
+		{"too few copies, but a replica could not be scanned", 2, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Whole(0, 10)
+			b.Replica("n1", 0, 10)
+			b.Replica("n2", 0)
+			b.Scan(7, "n3", 0, 0).Fail()
+		}, nil},
+		{"lost by a promote", 2, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Inject("promote", "n2")
+			b.Whole(0)
+			b.Replica("n1", 0)
+			b.Replica("n2", 0)
+		}, nil}, // which is lost-write
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := histtest.New()
+			tt.build(b)
+			res := replicas.New(replicas.Config{Copies: tt.copies}).Check(t.Context(), b.History())
+			var got []checker.Class
+			for _, a := range res.Anomalies {
+				got = append(got, a.Class)
+				require.NotEmpty(t, a.Witnesses)
+				require.NotEmpty(t, a.Values)
+				t.Log(a.Explanation)
+			}
+			require.Equal(t, tt.want, got, "%+v", res)
+			want := checker.Invalid
+			if tt.want == nil {
+				want = checker.Valid
+			}
+			require.Equal(t, want, res.Verdict, res.Reason)
+		})
+	}
+}
+
+func TestDivergenceExplains(t *testing.T) {
+	b := histtest.New()
+	b.Send(1, 0, 10).OK(0)
+	b.Send(1, 0, 11).Info()
+	b.Send(2, 0, 12).OK(1)
+	b.Leader(0, "n1")
+	b.Recovered("")
+	b.Whole(0, 10, 12)
+	b.Replica("n2", 0, 10, 11)
+	b.Replica("n1", 0, 10, 12)
+	b.Replica("n3", 0)
+	res := replicas.New(replicas.Config{}).Check(t.Context(), b.History())
+	require.Len(t, res.Anomalies, 1)
+	require.Equal(t, "replicas n1 and n2 of partition 0 hold different messages at 1 offset: at offset 1, n1 has message 12 and n2 has message 11",
+		res.Anomalies[0].Explanation)
+	require.Equal(t, []int64{11}, res.Anomalies[0].Values)
+	require.InDelta(t, 1, res.Figures["replicas_behind"], 0)
+	require.InDelta(t, 3, res.Figures["replicas_scanned"], 0)
+}
+
+func TestUnderCopiedIsCounted(t *testing.T) {
+	b := histtest.New()
+	b.Send(1, 0, 10).OK(0)
+	b.Inject("power:leader", "n1")
+	b.Whole(0, 10)
+	b.Replica("n1", 0)
+	b.Replica("n2", 0, 10)
+	res := replicas.New(replicas.Config{Copies: 2}).Check(t.Context(), b.History())
+	require.Equal(t, checker.Valid, res.Verdict)
+	require.InDelta(t, 1, res.Figures["under_copied"], 0)
+}
+
+func TestNothingToJudge(t *testing.T) {
+	b := histtest.New()
+	b.Send(1, 4, 10).OK(0)
+	b.Replica("n1", 4, 10)
+	res := replicas.New(replicas.Config{}).Check(t.Context(), b.History())
+	require.Equal(t, checker.Unknown, res.Verdict)
+	require.Equal(t, "partition 4 has no final truth and fewer than two complete scans", res.Reason)
+}
