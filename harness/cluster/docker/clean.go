@@ -1,0 +1,135 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/client"
+)
+
+// Report lists what was removed, by name.
+type Report struct {
+	Containers []string `json:"containers"`
+	Volumes    []string `json:"volumes"`
+	Networks   []string `json:"networks"`
+	// Kept are things of processes that are alive, or may be on another machine.
+	Kept []string `json:"kept"`
+}
+
+// Empty says that there was nothing to remove.
+func (r Report) Empty() bool { return len(r.Containers)+len(r.Volumes)+len(r.Networks) == 0 }
+
+// Clean removes what runs left behind whose process is certainly gone: containers, volumes and networks with the label "assay". With
+// force it removes those of living processes too. Firewall rules go with the containers, in which they are. Images stay: they are
+// what makes the next start fast.
+func Clean(ctx context.Context, force bool) (Report, error) {
+	e, err := connect(ctx, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return Report{}, err
+	}
+	defer e.close()
+	me := self()
+	return sweep(ctx, e, func(marks map[string]string) bool {
+		if force {
+			return true
+		}
+		o, err := parseOwner(marks[LabelOwner])
+		return err == nil && o.fate(me) == dead
+	})
+}
+
+// sweep removes everything with assay's label that unwanted says yes to. It goes on after errors, and returns them.
+func sweep(ctx context.Context, e *engine, unwanted func(labels map[string]string) bool) (Report, error) {
+	s := sweeper{unwanted: unwanted}
+	ours := make(client.Filters).Add("label", Label)
+
+	containers, err := e.api.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ours})
+	s.fail(err, "list containers")
+	for _, c := range containers.Items {
+		name := c.ID
+		if len(c.Names) > 0 {
+			name = c.Names[0][1:]
+		}
+		s.remove(&s.report.Containers, name, c.Labels, func() error {
+			return removeContainer(ctx, e, c.ID)
+		})
+	}
+	s.all.Wait() // volumes and networks are in use before
+
+	volumes, err := e.api.VolumeList(ctx, client.VolumeListOptions{Filters: ours})
+	s.fail(err, "list volumes")
+	for _, v := range volumes.Items {
+		s.remove(&s.report.Volumes, v.Name, v.Labels, func() error {
+			_, err := e.api.VolumeRemove(ctx, v.Name, client.VolumeRemoveOptions{Force: true})
+			return err
+		})
+	}
+	networks, err := e.api.NetworkList(ctx, client.NetworkListOptions{Filters: ours})
+	s.fail(err, "list networks")
+	for _, n := range networks.Items {
+		s.remove(&s.report.Networks, n.Name, n.Labels, func() error {
+			_, err := e.api.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{})
+			return err
+		})
+	}
+	s.all.Wait()
+	return s.report, errors.Join(s.errs...)
+}
+
+// removeContainer kills and removes, and waits for whoever else is removing it.
+func removeContainer(ctx context.Context, e *engine, id string) error {
+	for {
+		_, err := e.api.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true})
+		if gone(err) == nil {
+			return nil
+		}
+		if !inProgress(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// sweeper removes several things side by side.
+type sweeper struct {
+	unwanted func(map[string]string) bool
+	all      sync.WaitGroup
+	mu       sync.Mutex // guards what follows
+	report   Report
+	errs     []error
+}
+
+func (s *sweeper) fail(err error, doing string) {
+	if err == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.errs = append(s.errs, fmt.Errorf("%s: %w", doing, err))
+}
+
+func (s *sweeper) remove(list *[]string, name string, marks map[string]string, do func() error) {
+	if !s.unwanted(marks) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.report.Kept = append(s.report.Kept, name)
+		return
+	}
+	s.all.Go(func() {
+		if err := gone(do()); err != nil {
+			s.fail(err, "remove "+name)
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		*list = append(*list, name)
+	})
+}

@@ -1,0 +1,235 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-project/assay/histories"
+)
+
+// childVar makes the test binary start a cluster of that run ID and be killed by its parent.
+const childVar = "ASSAY_DOCKER_TEST_CHILD"
+
+func TestStartAndStop(t *testing.T) {
+	r := newRig(t, 3)
+	start := time.Now()
+	require.NoError(t, r.m.Start(t.Context()))
+	first := time.Since(start)
+
+	again := newRig(t, 3)
+	start = time.Now()
+	require.NoError(t, again.m.Start(t.Context()))
+	ready := time.Since(start)
+	require.NotEqual(t, r.addr("n1"), again.addr("n1"), "runs side by side have networks of their own")
+
+	image, err := r.m.engine.api.ImageInspect(t.Context(), r.m.nodes[0].image)
+	require.NoError(t, err)
+	require.Less(t, image.Size, int64(30<<20))
+
+	require.Error(t, r.m.Start(t.Context()), "a cluster starts once")
+	start = time.Now()
+	require.NoError(t, again.m.Stop(context.Background()))
+	stopped := time.Since(start)
+	require.NoError(t, again.m.Stop(context.Background()), "twice")
+	require.Empty(t, leftovers(t, again.m.runID))
+	t.Logf("first start %v, three nodes ready with the image there %v, teardown %v, image %d bytes", first, ready, stopped, image.Size)
+
+	require.ErrorIs(t, again.m.Start(t.Context()), ErrStopped)
+	_, err = again.m.Kill(t.Context(), "n1")
+	require.ErrorIs(t, err, ErrStopped)
+	_, err = again.m.dial(t.Context(), "tcp", "127.0.0.1:1")
+	require.ErrorIs(t, err, ErrStopped)
+}
+
+func TestClient(t *testing.T) {
+	r := startRig(t, 1)
+	c, err := r.p.Open(t.Context(), 0, r.m.dialAs(0))
+	require.NoError(t, err)
+	_, err = c.Invoke(t.Context(), histories.Op{Node: "n1"})
+	require.NoError(t, err)
+}
+
+func TestLogsAreKeptUpToTheEnd(t *testing.T) {
+	r := startRig(t, 1)
+	r.ask("n1", request{Op: "write", N: 11})
+	_, err := r.m.Kill(t.Context(), "n1")
+	require.NoError(t, err)
+	require.NoError(t, r.m.Boot(t.Context(), "n1"))
+	r.ask("n1", request{Op: "write", N: 12})
+	require.NoError(t, r.m.Stop(context.Background()))
+	log, err := os.ReadFile(filepath.Join(r.m.logDir, "n1.log"))
+	require.NoError(t, err)
+	for line, times := range map[string]int{"listening on": 2, "wrote 11": 1, "wrote 12": 1} {
+		require.Equal(t, times, strings.Count(string(log), line), "%q in %s", line, log)
+	}
+}
+
+// TestStopDuringStart stops at several moments of a start, from two goroutines.
+func TestStopDuringStart(t *testing.T) {
+	startRig(t, 1) // the image is there
+	for _, after := range []time.Duration{0, 20 * time.Millisecond, 150 * time.Millisecond, 400 * time.Millisecond} {
+		t.Run(after.String(), func(t *testing.T) {
+			r := newRig(t, 2)
+			started := make(chan error, 1)
+			go func() { started <- r.m.Start(t.Context()) }()
+			<-time.After(after)
+			stops := make(chan error, 2)
+			for range 2 {
+				go func() { stops <- r.m.Stop(context.Background()) }()
+			}
+			require.NoError(t, <-stops)
+			require.NoError(t, <-stops)
+			if err := <-started; err == nil {
+				t.Log("the start was faster")
+			}
+			require.Empty(t, leftovers(t, r.m.runID))
+		})
+	}
+}
+
+func TestHostFirewallIsUntouched(t *testing.T) {
+	r := startRig(t, 2)
+	require.NoError(t, r.m.Stop(context.Background()))
+	out, err := exec.Command("iptables-save").CombinedOutput()
+	if err != nil {
+		t.Skipf("SKIPPED: iptables-save does not run here: %v", err)
+	}
+	require.NotContains(t, string(out), r.m.address("n1").String())
+	require.NotContains(t, string(out), "assay")
+}
+
+func TestUnreachableEngine(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+	m, err := newMachine(settings{runID: "x", logger: slog.New(slog.DiscardHandler)}, &probes{count: 1})
+	require.NoError(t, err)
+	err = m.Start(t.Context())
+	require.ErrorContains(t, err, "cannot reach the Docker engine at tcp://127.0.0.1:1: start it or use --env sim")
+	require.NoError(t, m.Stop(context.Background()))
+	_, err = Clean(t.Context(), false)
+	require.ErrorContains(t, err, "cannot reach the Docker engine")
+}
+
+func TestRunID(t *testing.T) {
+	for _, bad := range []string{"", "A", "a b", "a/b", strings.Repeat("x", 65)} {
+		_, err := newMachine(settings{runID: bad}, &probes{count: 1})
+		require.Error(t, err, "%q", bad)
+	}
+}
+
+// childMain is the process that TestCleanAfterKill kills.
+func childMain() {
+	p := &probes{count: 2}
+	m, err := newMachine(settings{
+		runID: os.Getenv(childVar), program: os.Getenv(childVar + "_PROGRAM"), logger: slog.New(slog.DiscardHandler),
+	}, p)
+	if err == nil {
+		p.m = m
+		err = m.Start(context.Background())
+	}
+	fmt.Println("started:", err)
+	select {}
+}
+
+func TestCleanAfterKill(t *testing.T) {
+	other := startRig(t, 1) // belongs to a process that lives: this one
+	run := fmt.Sprintf("child-%d", os.Getpid())
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), childVar+"="+run, childVar+"_PROGRAM="+program(t))
+	out, err := child.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	line := make([]byte, 200)
+	n, err := out.Read(line)
+	require.NoError(t, err)
+	require.Equal(t, "started: <nil>\n", string(line[:n]))
+
+	report, err := Clean(t.Context(), false)
+	require.NoError(t, err)
+	require.NotContains(t, report.Containers, "assay-"+run+"-n1", "its process lives")
+	require.Contains(t, report.Kept, "assay-"+run+"-n1")
+
+	require.NoError(t, child.Process.Kill())
+	require.Error(t, child.Wait())
+	require.Len(t, leftovers(t, run), 5, "two containers, two volumes, a network")
+	report, err = Clean(t.Context(), false)
+	require.NoError(t, err)
+	require.Subset(t, report.Containers, []string{"assay-" + run + "-n1", "assay-" + run + "-n2"})
+	require.Subset(t, report.Volumes, []string{"assay-" + run + "-n1", "assay-" + run + "-n2"})
+	require.Contains(t, report.Networks, "assay-"+run)
+	require.False(t, report.Empty())
+	require.Empty(t, leftovers(t, run))
+	require.Len(t, leftovers(t, other.m.runID), 3, "what a living process needs is kept")
+}
+
+func TestOwner(t *testing.T) {
+	me := self()
+	parsed, err := parseOwner(me.String())
+	require.NoError(t, err)
+	require.Equal(t, me, parsed)
+	require.Equal(t, alive, me.fate(me))
+
+	for name, tc := range map[string]struct {
+		change func(*owner)
+		want   fate
+	}{
+		"another machine":            {func(o *owner) { o.host = "elsewhere" }, unknown},
+		"another boot":               {func(o *owner) { o.boot = "before" }, dead},
+		"another namespace":          {func(o *owner) { o.space = "pid:[1]" }, unknown},
+		"no such process":            {func(o *owner) { o.pid = 1 << 30 }, dead},
+		"another process's number":   {func(o *owner) { o.start = "1" }, dead},
+		"a process of another owner": {func(o *owner) { o.pid, o.start = 1, processStart(1) }, alive},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := me
+			tc.change(&o)
+			require.Equal(t, tc.want, o.fate(me))
+		})
+	}
+	for _, bad := range []string{"", "a/b/c/d", "a/b/c/x/e", "a/b/c/-1/e", "a/b/c/1/e/f"} {
+		_, err := parseOwner(bad)
+		require.Error(t, err, "%q", bad)
+	}
+}
+
+func TestProgram(t *testing.T) {
+	info, err := exec.LookPath("go")
+	require.NoError(t, err)
+	require.ErrorContains(t, checkStatic("cluster_test.go", "amd64"), "not a Linux executable")
+	require.Error(t, checkStatic(info, "s390x"))
+	_, err = findProgram(t.Context(), "cluster_test.go", "amd64", t.TempDir())
+	require.ErrorContains(t, err, "cannot run in a node's container")
+	if os.Getenv("CGO_ENABLED") != "0" {
+		if cc, err := exec.LookPath("gcc"); err == nil {
+			require.Error(t, checkStatic(cc, "amd64"), "gcc is dynamic")
+		}
+	}
+	require.NoError(t, checkStatic(program(t), goArch("")))
+}
+
+// BenchmarkStart measures how long three nodes take to serve, with the image there, and to be gone.
+func BenchmarkStart(b *testing.B) {
+	startRig(b, 1)
+	var up, down time.Duration
+	rounds := 0
+	for b.Loop() {
+		r := newRig(b, 3)
+		begin := time.Now()
+		require.NoError(b, r.m.Start(b.Context()))
+		up += time.Since(begin)
+		begin = time.Now()
+		require.NoError(b, r.m.Stop(context.Background()))
+		down += time.Since(begin)
+		rounds++
+	}
+	b.ReportMetric(up.Seconds()/float64(rounds), "s/start")
+	b.ReportMetric(down.Seconds()/float64(rounds), "s/stop")
+}

@@ -1,0 +1,13 @@
+// Package docker is the environment in which every node of a cluster is a container.
+//
+// A run has a network with a subnet of its own, in which nodes keep fixed addresses, and one volume per node. All containers run
+// one image: `FROM scratch` plus the assay binary, which is the node and, run by `docker exec`, the agent that programs the
+// container's own network (internal/agent). Rules are state that this package keeps: what is active is written into a container
+// before it starts, so that a node comes back into the split that it left.
+//
+// Everything created carries the labels of owner.go, from which Stop and Clean find it; Stop works at any time, also while Start
+// is half done. A SIGKILL of this process leaves labelled things behind, which only Clean removes.
+//
+// Links between nodes are shaped in the containers; links between a client and a node in the client's own connections (link.go),
+// since all clients share the host's address. The package cuts no power and breaks no disks.
+package docker

@@ -1,0 +1,221 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/assay-project/assay/harness"
+)
+
+// killed is the exit code of a process that SIGKILL ended.
+const killed = 128 + 9
+
+// shutdownTime is how long a node has to end by itself after SIGTERM.
+const shutdownTime = 10 * time.Second
+
+// withNode does something to a node while nobody else does.
+func (m *machine) withNode(ctx context.Context, id harness.NodeID, do func(*engine, *node) error) error {
+	e, err := m.use()
+	if err != nil {
+		return err
+	}
+	n, err := m.node(id)
+	if err != nil {
+		return err
+	}
+	if err := n.lock(ctx); err != nil {
+		return err
+	}
+	defer n.unlock()
+	return do(e, n)
+}
+
+// Kill implements harness.Killer. A paused node is killed as well.
+func (m *machine) Kill(ctx context.Context, id harness.NodeID) (effect harness.Effect, err error) {
+	err = m.withNode(ctx, id, func(e *engine, n *node) error {
+		effect, err = m.kill(ctx, e, n)
+		return err
+	})
+	return effect, err
+}
+
+func (m *machine) kill(ctx context.Context, e *engine, n *node) (harness.Effect, error) {
+	before, err := e.state(ctx, n)
+	if err != nil {
+		return harness.Effect{}, err
+	}
+	if !before.Running {
+		n.running = false
+		return harness.Effect{}, nil
+	}
+	m.collect(ctx, e, n)
+	if _, err := e.api.ContainerKill(ctx, n.name, client.ContainerKillOptions{Signal: "SIGKILL"}); err != nil {
+		return harness.Effect{}, fmt.Errorf("kill node %s: %w", n.id, err)
+	}
+	code, err := e.wait(ctx, n.name)
+	if err != nil {
+		return harness.Effect{}, err
+	}
+	n.running, n.paused = false, 0
+	if code != killed {
+		return harness.Effect{}, fmt.Errorf("node %s ended with exit code %d before it could be killed; its log tells why", n.id, code)
+	}
+	return harness.Effect{Count: 1, Text: fmt.Sprintf("%s killed (process %d gone)", n.id, before.Pid)}, nil
+}
+
+// Shutdown implements harness.Killer. A node that does not end within 10 s is killed, and the effect says so.
+func (m *machine) Shutdown(ctx context.Context, id harness.NodeID) (effect harness.Effect, err error) {
+	err = m.withNode(ctx, id, func(e *engine, n *node) error {
+		before, err := e.state(ctx, n)
+		if err != nil {
+			return err
+		}
+		if !before.Running {
+			n.running = false
+			return nil
+		}
+		m.collect(ctx, e, n)
+		begin := time.Now()
+		seconds := int(shutdownTime.Seconds())
+		if _, err := e.api.ContainerStop(ctx, n.name, client.ContainerStopOptions{Signal: "SIGTERM", Timeout: &seconds}); err != nil {
+			return fmt.Errorf("stop node %s: %w", n.id, err)
+		}
+		after, err := e.state(ctx, n)
+		if err != nil {
+			return err
+		}
+		n.running, n.paused = false, 0
+		how := fmt.Sprintf("%s ended by SIGTERM after %v, exit code %d", n.id, time.Since(begin).Round(time.Millisecond), after.ExitCode)
+		if after.ExitCode == killed {
+			how = fmt.Sprintf("%s did not end by SIGTERM within %v and was killed", n.id, shutdownTime)
+		}
+		effect = harness.Effect{Count: 1, Text: how}
+		return nil
+	})
+	return effect, err
+}
+
+// Boot implements harness.Killer. A node that runs is left alone.
+func (m *machine) Boot(ctx context.Context, id harness.NodeID) error {
+	return m.withNode(ctx, id, func(e *engine, n *node) error {
+		now, err := e.state(ctx, n)
+		if err != nil {
+			return err
+		}
+		if now.Running {
+			return nil
+		}
+		return m.boot(ctx, e, n)
+	})
+}
+
+// Wipe implements harness.Wiper: the volume is removed, and a new one made. The effect counts the bytes that were on it.
+func (m *machine) Wipe(ctx context.Context, id harness.NodeID) (effect harness.Effect, err error) {
+	err = m.withNode(ctx, id, func(e *engine, n *node) error {
+		if _, err := m.kill(ctx, e, n); err != nil {
+			return err
+		}
+		size, err := e.dataSize(ctx, n)
+		if err != nil {
+			return err
+		}
+		if _, err := e.api.ContainerRemove(ctx, n.name, client.ContainerRemoveOptions{Force: true}); err != nil {
+			return fmt.Errorf("remove container %s: %w", n.name, err)
+		}
+		if _, err := e.api.VolumeRemove(ctx, n.volume, client.VolumeRemoveOptions{Force: true}); err != nil {
+			return fmt.Errorf("wipe node %s: %w", n.id, err)
+		}
+		n.applied = nil
+		if err := m.create(ctx, e, n); err != nil {
+			return err
+		}
+		left, err := e.dataSize(ctx, n)
+		if err != nil {
+			return err
+		}
+		effect = harness.Effect{Count: size - left, Text: fmt.Sprintf("%s killed, %d bytes deleted", n.id, size-left)}
+		return nil
+	})
+	return effect, err
+}
+
+// Pause implements harness.Pauser with the cgroup freezer: the node's threads stop, its kernel's side of connections goes on. The
+// effect counts the milliseconds that it was frozen, and is zero when the node computed meanwhile.
+func (m *machine) Pause(ctx context.Context, id harness.NodeID) (harness.Undo, error) {
+	var p pause
+	err := m.withNode(ctx, id, func(e *engine, n *node) error {
+		if !n.running {
+			return fmt.Errorf("pause node %s: it is down", n.id)
+		}
+		if n.paused == 0 {
+			if _, err := e.api.ContainerPause(ctx, n.name, client.ContainerPauseOptions{}); err != nil {
+				return fmt.Errorf("pause node %s: %w", n.id, err)
+			}
+			n.frozen = time.Now()
+		}
+		n.paused++
+		cpu, err := e.cpuTime(ctx, n.name)
+		if err != nil {
+			m.logger.Warn("the effect of a pause will be unknown", "node", n.id, "err", err)
+			cpu = -1
+		}
+		p = pause{m: m, id: id, since: n.frozen, begin: time.Now(), cpu: cpu}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p.undo, nil
+}
+
+// pause is one pause of one node.
+type pause struct {
+	m     *machine
+	id    harness.NodeID
+	since time.Time     // when the node was frozen: tells this freeze from one after a restart
+	begin time.Time     // when this pause held
+	cpu   time.Duration // that the node had used by then; negative: not known
+}
+
+// undo thaws the node, unless another pause still holds it or it was killed meanwhile, and brings its rules up to date, which could
+// not be changed while it was frozen.
+func (p pause) undo(ctx context.Context) (effect harness.Effect, err error) {
+	err = p.m.withNode(ctx, p.id, func(e *engine, n *node) error {
+		if !n.running || n.paused == 0 || !n.frozen.Equal(p.since) {
+			took := time.Since(p.begin)
+			effect = harness.Effect{Count: took.Milliseconds(), Text: fmt.Sprintf("%s frozen until it was killed", n.id)}
+			return nil
+		}
+		effect = p.measure(ctx, e, n)
+		if n.paused--; n.paused > 0 {
+			return nil
+		}
+		if _, err := e.api.ContainerUnpause(ctx, n.name, client.ContainerUnpauseOptions{}); err != nil {
+			n.paused++
+			return fmt.Errorf("unpause node %s: %w", n.id, err)
+		}
+		return p.m.sync(ctx, e, n)
+	})
+	return effect, err
+}
+
+// measure says what the freeze did so far.
+func (p pause) measure(ctx context.Context, e *engine, n *node) harness.Effect {
+	took := time.Since(p.begin)
+	now, err := e.state(ctx, n)
+	if err != nil || !now.Paused {
+		return harness.Effect{Text: fmt.Sprintf("%s was not frozen", n.id)}
+	}
+	cpu, err := e.cpuTime(ctx, n.name)
+	if err != nil || p.cpu < 0 {
+		return harness.Effect{Text: fmt.Sprintf("%s: not known whether it was frozen", n.id)}
+	}
+	used := cpu - p.cpu
+	if used > took/100+time.Millisecond {
+		return harness.Effect{Text: fmt.Sprintf("%s used %v of processor time while it should have been frozen", n.id, used)}
+	}
+	return harness.Effect{Count: took.Milliseconds(), Text: fmt.Sprintf("%s frozen for %v", n.id, took.Round(time.Millisecond))}
+}

@@ -1,0 +1,156 @@
+package docker
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	_ "embed" // the Dockerfile
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/build"
+	"github.com/moby/moby/client"
+)
+
+const (
+	// imageName is the repository of the nodes' images; the tag is the hash of what is in them.
+	imageName = "assay-node"
+	// binaryPath is where the one binary is in an image.
+	binaryPath = "/assay"
+	// maxProgram bounds the size of the binary in an image.
+	maxProgram = 512 << 20
+)
+
+//go:embed Dockerfile
+var dockerfile []byte
+
+// ensureImage returns the tag of the image of the nodes, which it builds when there is none with this content.
+func ensureImage(ctx context.Context, e *engine, program string, logger *slog.Logger) (string, error) {
+	info, err := e.api.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return "", fmt.Errorf("ask the Docker engine for its architecture: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "assay-image-")
+	if err != nil {
+		return "", fmt.Errorf("make room for the image: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	path, err := findProgram(ctx, program, goArch(info.Info.Architecture), dir)
+	if err != nil {
+		return "", err
+	}
+	tag, err := contentTag(path)
+	if err != nil {
+		return "", err
+	}
+	_, err = e.api.ImageInspect(ctx, tag)
+	if err == nil {
+		return tag, nil
+	}
+	if !errdefs.IsNotFound(err) {
+		return "", fmt.Errorf("look for image %s: %w", tag, err)
+	}
+	start := time.Now()
+	if err := buildImage(ctx, e, path, tag); err != nil {
+		return "", fmt.Errorf("build image %s: %w", tag, err)
+	}
+	logger.Info("built the nodes' image", "image", tag, "took", time.Since(start))
+	return tag, nil
+}
+
+// contentTag names the image that holds the program.
+func contentTag(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("read the program: %w", err)
+	}
+	defer file.Close()
+	hash := sha256.New()
+	hash.Write(dockerfile)
+	if _, err := io.Copy(hash, file); err != nil {
+		return "", fmt.Errorf("read the program: %w", err)
+	}
+	return imageName + ":" + hex.EncodeToString(hash.Sum(nil))[:12], nil
+}
+
+// buildImage builds with the classic builder, which every engine has and which needs no session.
+func buildImage(ctx context.Context, e *engine, path, tag string) error {
+	archive, err := buildContext(path)
+	if err != nil {
+		return err
+	}
+	result, err := e.api.ImageBuild(ctx, archive, client.ImageBuildOptions{
+		Tags: []string{tag}, Remove: true, ForceRemove: true, Version: build.BuilderV1, Labels: map[string]string{Label: "1"},
+	})
+	if err != nil {
+		return err
+	}
+	defer result.Body.Close()
+	for lines := json.NewDecoder(result.Body); ; {
+		var line struct {
+			Error string `json:"error"`
+		}
+		err := lines.Decode(&line)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("follow the build: %w", err)
+		case line.Error != "":
+			return errors.New(line.Error)
+		}
+	}
+}
+
+// buildContext is what the builder is sent: the Dockerfile and the program.
+func buildContext(path string) (io.Reader, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the program: %w", err)
+	}
+	if info.Size() > maxProgram {
+		return nil, fmt.Errorf("the program %s has %d bytes, more than %d", path, info.Size(), maxProgram)
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the program: %w", err)
+	}
+	archive, err := tarOf(tarFile{"Dockerfile", 0o644, dockerfile}, tarFile{"assay", 0o755, program})
+	if err != nil {
+		return nil, err
+	}
+	return archive, nil
+}
+
+// tarFile is one file of an archive.
+type tarFile struct {
+	name string
+	mode int64
+	data []byte
+}
+
+// tarOf archives files. Their times are zero, so that equal content is an equal layer.
+func tarOf(files ...tarFile) (*bytes.Buffer, error) {
+	var archive bytes.Buffer
+	writer := tar.NewWriter(&archive)
+	for _, f := range files {
+		if err := writer.WriteHeader(&tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.data))}); err != nil {
+			return nil, fmt.Errorf("archive %s: %w", f.name, err)
+		}
+		if _, err := writer.Write(f.data); err != nil {
+			return nil, fmt.Errorf("archive %s: %w", f.name, err)
+		}
+	}
+	if err := writer.Close(); err != nil {
+		return nil, fmt.Errorf("end the archive: %w", err)
+	}
+	return &archive, nil
+}

@@ -1,0 +1,100 @@
+package docker
+
+import (
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// module is where the node's program comes from when it has to be built.
+const module = "github.com/assay-project/assay"
+
+// findProgram returns the path of a static Linux executable for the engine's architecture (Go's name) that is the node and the agent: path
+// when that is given, the running executable when it is one, otherwise one built in dir from the module's source.
+func findProgram(ctx context.Context, path, arch, dir string) (string, error) {
+	if path != "" {
+		if err := checkStatic(path, arch); err != nil {
+			return "", fmt.Errorf("%s cannot run in a node's container: %w", path, err)
+		}
+		return path, nil
+	}
+	own, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find the running executable: %w", err)
+	}
+	why := errors.New("it is a test binary")
+	if !strings.HasSuffix(own, ".test") && !strings.HasSuffix(own, ".test.exe") {
+		if why = checkStatic(own, arch); why == nil {
+			return own, nil
+		}
+	}
+	built, err := buildProgram(ctx, arch, dir)
+	if err != nil {
+		return "", fmt.Errorf("the nodes' containers need a static Linux executable of assay; %s cannot be it (%w), and building one failed: %w", own, why, err)
+	}
+	return built, nil
+}
+
+// checkStatic says why the file cannot run alone in a Linux container of the architecture.
+func checkStatic(path, arch string) error {
+	file, err := elf.Open(path)
+	if err != nil {
+		return fmt.Errorf("not a Linux executable: %w", err)
+	}
+	defer file.Close()
+	machines := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
+	if want, ok := machines[arch]; !ok || file.Machine != want {
+		return fmt.Errorf("it is for %v, the Docker engine for %s", file.Machine, arch)
+	}
+	for _, p := range file.Progs {
+		if p.Type == elf.PT_INTERP {
+			return errors.New("it is not static; build it with CGO_ENABLED=0")
+		}
+	}
+	return nil
+}
+
+// buildProgram builds cmd/assay of the module in or above the working directory.
+func buildProgram(ctx context.Context, arch, dir string) (string, error) {
+	list := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", module+"/cmd/assay")
+	source, err := list.Output()
+	if err != nil {
+		return "", fmt.Errorf("find the source of %s/cmd/assay (the Go toolchain and the module are needed): %w", module, withStderr(err))
+	}
+	target := filepath.Join(dir, "assay")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", target, ".")
+	build.Dir = strings.TrimSpace(string(source))
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS="+os.Getenv("GOFLAGS"))
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build in %s: %w: %s", build.Dir, err, strings.TrimSpace(string(out)))
+	}
+	return target, nil
+}
+
+func withStderr(err error) error {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(exit.Stderr)))
+	}
+	return err
+}
+
+// goArch is Go's name for an architecture in the engine's spelling.
+func goArch(engine string) string {
+	switch engine {
+	case "x86_64", "amd64":
+		return "amd64"
+	case "aarch64", "arm64":
+		return "arm64"
+	case "":
+		return runtime.GOARCH
+	default:
+		return engine
+	}
+}
