@@ -155,7 +155,7 @@ func (l *Log) roll() (*segment, error) {
 		return nil, l.fail("create "+segmentName(tail.Position), err)
 	}
 	l.mu.Lock()
-	l.segments = append(l.segments[:len(l.segments):len(l.segments)], seg)
+	l.segments = append(l.segments, seg)
 	l.mu.Unlock()
 	return seg, nil
 }

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sort"
 	"sync"
 
@@ -124,8 +125,7 @@ type segment struct {
 	file vfs.File
 	base int64
 	seed uint32 // the checksum of the header, from which every frame's checksum continues
-	// index holds a boundary about every IndexInterval bytes; index[0] is at base. Guarded by Log.mu; entries never change, so
-	// a copy of the slice header may be read without it.
+	// index holds a boundary about every IndexInterval bytes, ascending; index[0] is at base. Guarded by Log.mu.
 	index []Boundary
 }
 
@@ -224,7 +224,7 @@ func (l *Log) Close() error {
 	defer func() { <-l.syncer }()
 	l.mu.Lock()
 	l.closed = true
-	segments := l.segments
+	segments := slices.Clone(l.segments)
 	l.mu.Unlock()
 	errs := []error{failed}
 	for _, s := range segments {

@@ -170,11 +170,8 @@ func (r *recoverer) scanSegment(size int64) error {
 		case chainOf(l.tail.Chain, f.Kind, f.Epoch, f.Payload) != f.Chain:
 			r.damage = fmt.Errorf("%w: it does not continue the chain", errBadFrame)
 			return nil
-		case f.Epoch < l.tail.Epoch || life < r.life:
-			r.damage = fmt.Errorf("%w: epoch %d, life %d after epoch %d, life %d", errBadFrame, f.Epoch, life, l.tail.Epoch, r.life)
-			return nil
 		}
-		r.life, r.claim = life, max(r.claim, f.Flushed)
+		r.life, r.claim = max(r.life, life), max(r.claim, f.Flushed)
 		l.note(f.end())
 		l.recovery.Frames++
 		if err := r.visit(f); err != nil {

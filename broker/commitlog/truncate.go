@@ -1,6 +1,9 @@
 package commitlog
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Truncate cuts the log at a frame boundary, durably. The caller has stopped its appends.
 //
@@ -54,13 +57,11 @@ func (l *Log) cut(at Boundary) []*segment {
 	for keep > 1 && l.segments[keep-1].base > at.Position {
 		keep--
 	}
-	removed := l.segments[keep:]
-	l.segments = l.segments[:keep:keep]
+	removed := slices.Clone(l.segments[keep:])
+	l.segments = l.segments[:keep]
 	seg := l.segments[keep-1]
-	n := before(seg.index, at.Position)
-	seg.index = seg.index[:n:n] // a later append must not write into what a reader holds
-	n = before(l.recent, at.Position)
-	l.recent = append(make([]Boundary, 0, 2*recentBoundaries), l.recent[:n]...)
+	seg.index = seg.index[:before(seg.index, at.Position)]
+	l.recent = l.recent[:before(l.recent, at.Position)]
 	l.tail = at
 	l.flushed = min(l.flushed, at.Position)
 	l.cuts++
