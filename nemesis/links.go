@@ -1,0 +1,102 @@
+package nemesis
+
+import (
+	"context"
+	"time"
+
+	"github.com/assay-project/assay/harness"
+)
+
+// Bounds of slow and loss.
+const (
+	slowMin = 20 * time.Millisecond
+	slowMax = 100 * time.Millisecond
+	lossMin = 0.05
+	lossMax = 0.20
+)
+
+// links makes the links between victims and other nodes worse, in both directions. Clients are not touched.
+type links struct {
+	spec Spec
+	ward *ward
+	rule func(at harness.Strike) harness.Rule // without its ends
+}
+
+var _ harness.Fault = (*links)(nil)
+
+// newSlow delays packets.
+func newSlow(s Spec, w *ward) harness.Fault {
+	return &links{s, w, func(harness.Strike) harness.Rule { return harness.Rule{DelayMin: slowMin, DelayMax: slowMax} }}
+}
+
+// newLoss loses packets; how many is drawn with each strike.
+func newLoss(s Spec, w *ward) harness.Fault {
+	return &links{s, w, func(at harness.Strike) harness.Rule {
+		return harness.Rule{Loss: lossMin + random(at, streamLoss).Float64()*(lossMax-lossMin)}
+	}}
+}
+
+const netAbility = "shape the network"
+
+// Name implements harness.Fault.
+func (f *links) Name() string { return f.spec.Text }
+
+// Supports implements harness.Fault.
+func (f *links) Supports(c harness.Cluster) error {
+	if _, ok := c.(harness.Network); !ok {
+		return unsupported(f.spec, netAbility)
+	}
+	if len(c.Nodes()) < 2 {
+		return alone(f.spec)
+	}
+	return supportsRole(c, f.spec)
+}
+
+// Draw implements harness.Fault.
+func (f *links) Draw(ctx context.Context, c harness.Cluster, at harness.Strike) ([]harness.NodeID, error) {
+	return draw(ctx, c, at, f.spec.Role, func(n harness.NodeID) bool { return !f.ward.isDown(n) })
+}
+
+// Inject implements harness.Fault.
+func (f *links) Inject(ctx context.Context, s harness.Stage, at harness.Strike, nodes []harness.NodeID) (harness.Undo, error) {
+	net, ok := s.Cluster.(harness.Network)
+	if !ok {
+		return nil, unsupported(f.spec, netAbility)
+	}
+	shape := f.rule(at)
+	links := newLinkSet(shape)
+	for _, n := range nodes {
+		for _, other := range s.Cluster.Nodes() {
+			links.both(harness.Endpoint{Node: n}, harness.Endpoint{Node: other})
+		}
+	}
+	return net.Shape(ctx, links.rules)
+}
+
+// linkSet collects rules of one shape, one per direction of a link.
+type linkSet struct {
+	shape harness.Rule
+	rules []harness.Rule
+	known map[[2]harness.Endpoint]bool
+}
+
+func newLinkSet(shape harness.Rule) *linkSet {
+	return &linkSet{shape: shape, known: make(map[[2]harness.Endpoint]bool)}
+}
+
+// oneway adds the direction from a to b; a link of an end to itself, or between two clients, is none.
+func (l *linkSet) oneway(a, b harness.Endpoint) {
+	k := [2]harness.Endpoint{a, b}
+	if a == b || a.Node == "" && b.Node == "" || l.known[k] {
+		return
+	}
+	l.known[k] = true
+	rule := l.shape
+	rule.From, rule.To = a, b
+	l.rules = append(l.rules, rule)
+}
+
+func (l *linkSet) both(a, b harness.Endpoint) {
+	l.oneway(a, b)
+	l.oneway(b, a)
+}
