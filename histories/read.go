@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"slices"
 	"sync"
 )
 
@@ -50,6 +51,7 @@ type scanner struct {
 	r        *bufio.Reader
 	long     []byte // a line that is longer than r's buffer
 	line     int64  // of the line read last, from 1
+	bytes    int64  // read so far, in whole lines
 	dec      decoder
 	warnings Warnings
 }
@@ -68,6 +70,7 @@ func (s *scanner) next(op *Op) error {
 		return io.EOF
 	}
 	s.line++
+	s.bytes += int64(len(line))
 	if err == nil {
 		err = s.dec.decode(line, op)
 	}
@@ -97,27 +100,36 @@ func (s *scanner) readLine() ([]byte, error) {
 
 // Read reads and validates a history. An error is a *LineError where one line is at fault; a last line without newline
 // is only a warning.
-func Read(r io.Reader) (History, Warnings, error) {
+func Read(r io.Reader) (History, Warnings, error) { return read(r, 0) }
+
+// sizeAfter is after how many ops the rest of a history is estimated.
+const sizeAfter = 1024
+
+// read is Read of about size bytes, 0 if unknown: allocating once saves the copies of growing, which cost more than decoding.
+func read(r io.Reader, size int64) (History, Warnings, error) {
 	var (
 		h History
 		v Validator
 		s = newScanner(r)
 	)
 	for {
-		var op Op
-		err := s.next(&op)
+		if len(h) == sizeAfter && s.bytes > 0 {
+			h = slices.Grow(h, int(max(0, size-s.bytes)*sizeAfter/s.bytes*21/20))
+		}
+		h = append(h, Op{})
+		op := &h[len(h)-1]
+		err := s.next(op)
 		if errors.Is(err, io.EOF) {
-			return h, s.warnings, nil
+			return h[:len(h)-1], s.warnings, nil
 		}
 		if err == nil {
-			if err = v.Add(&op); err != nil {
+			if err = v.Add(op); err != nil {
 				err = &LineError{Line: s.line, Err: err}
 			}
 		}
 		if err != nil {
 			return nil, s.warnings, err
 		}
-		h = append(h, op)
 	}
 }
 
@@ -128,7 +140,11 @@ func ReadFile(path string) (History, Warnings, error) {
 		return nil, Warnings{}, fmt.Errorf("reading a history: %w", err)
 	}
 	defer f.Close()
-	h, w, err := Read(f)
+	size := int64(0)
+	if info, err := f.Stat(); err == nil { // only a hint
+		size = info.Size()
+	}
+	h, w, err := read(f, size)
 	if err != nil {
 		return nil, w, fmt.Errorf("reading the history %s: %w", path, err)
 	}

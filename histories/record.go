@@ -3,10 +3,14 @@ package histories
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 )
+
+// keptChunk is how many ops are kept in one piece.
+const keptChunk = 1024
 
 // Recorder appends ops to a history as they happen. Each line has reached w when Record returns, so with a file as w the
 // history survives a kill of this process with at most its last line torn; it is not synced, so it need not survive a power loss.
@@ -18,7 +22,7 @@ type Recorder struct {
 	clock func() time.Duration
 	line  []byte // reused
 	valid Validator
-	kept  History
+	kept  []History // chunks of keptChunk ops: growing one slice would cost more than recording
 	keep  bool
 	err   error // the first failed write; sticky
 }
@@ -62,9 +66,19 @@ func (r *Recorder) Record(op Op) (Op, error) {
 		return op, r.err
 	}
 	if r.keep {
-		r.kept = append(r.kept, op)
+		r.store(&op)
 	}
 	return op, nil
+}
+
+// store keeps op in memory.
+func (r *Recorder) store(op *Op) {
+	last := len(r.kept) - 1
+	if last < 0 || len(r.kept[last]) == keptChunk {
+		r.kept = append(r.kept, make(History, 0, keptChunk))
+		last++
+	}
+	r.kept[last] = append(r.kept[last], *op)
 }
 
 // Err returns the error of the first write that failed, nil while there is none.
@@ -81,9 +95,9 @@ func (r *Recorder) Len() int64 {
 	return r.valid.next
 }
 
-// History returns what was recorded since Keep; nil without Keep. It is a view that later recording does not change.
+// History returns a copy of what was recorded since Keep; nil without Keep.
 func (r *Recorder) History() History {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.kept[:len(r.kept):len(r.kept)]
+	return slices.Concat(r.kept...)
 }
