@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -12,14 +13,15 @@ import (
 // permits decides for every anomaly whether the contract permits it.
 //
 // A class may be permitted outright. Beyond that, where messages may be lost, what their loss implies is permitted *for the same
-// messages* (contract.Implied): a message that vanished was written or read at some offset and is absent from the end state of its partition. A vanished message
-// and those that vanished with it make a range of offsets; other messages are written there afterwards. So an anomaly of an
-// implied class is permitted if it concerns a vanished message, or only offsets within ranges of vanished messages of its partition. For a nonlinearizable
-// partition it is enough that some message of it vanished, because that verdict is about the partition's whole history. A replica diverges from one offset on, so for
-// replica-divergence the first offset decides.
+// messages* (contract.Implied). A message vanished when it was acknowledged or read at some offset, or a read stated a committed end above it, and it
+// is absent from the end state of its partition. Messages that vanished together make a range of offsets; others are written there afterwards. So
+// an anomaly of an implied class is permitted if it concerns a vanished message, or only offsets within ranges of vanished messages of its
+// partition. A replica diverges from one offset on, so for replica-divergence the first offset decides; an anomaly that
+// names neither messages nor offsets is permitted if any message of its partition vanished.
 //
-// If only visible=appended is what permits it (rolled-back-read but not lost-write), only messages count that were not strongly acknowledged. If a
-// partition's end state is unknown, nothing can be said about its messages; then the class is what counts, and the verdict is unknown for the missing read anyway.
+// If only visible=appended is what permits it (rolled-back-read but not lost-write), only messages count that were not strongly
+// acknowledged, and an anomaly that names one that was is excluded. If a partition's end state is unknown, nothing can be said about its messages; then
+// the class is what counts, and the verdict is unknown for the missing read anyway.
 type permits struct {
 	contract *contract.Contract
 	why      string // of a permitted loss; empty: none
@@ -30,7 +32,8 @@ type permits struct {
 type vanished struct {
 	known  bool // the end state is known
 	values map[int64]bool
-	ranges []offsetRange // in order
+	broken map[int64]bool // values that vanished although nothing permits it
+	ranges []offsetRange  // in order
 }
 
 // offsetRange is a range of offsets, both included.
@@ -72,16 +75,14 @@ func (p *permits) anomaly(a *checker.Anomaly) (bool, string) {
 
 // implies reports whether a follows from what vanished.
 func (v *vanished) implies(a *checker.Anomaly) bool {
-	if len(v.values) == 0 {
+	if len(v.ranges) == 0 || slices.ContainsFunc(a.Values, func(value int64) bool { return v.broken[value] }) {
 		return false
 	}
-	if a.Class == checker.Nonlinearizable {
+	if len(a.Values) == 0 && len(a.Offsets) == 0 {
 		return true
 	}
-	for _, value := range a.Values {
-		if v.values[value] {
-			return true
-		}
+	if slices.ContainsFunc(a.Values, func(value int64) bool { return v.values[value] }) {
+		return true
 	}
 	offsets := a.Offsets
 	if len(offsets) == 0 {
@@ -109,21 +110,24 @@ type partHistory struct {
 	ev     *partEvidence
 	places map[int64]place // by value
 	strong map[int64]bool  // values that were acknowledged ok
+	sent   map[int64]int64 // value -> time of its send's invocation
+	ends   map[int64]int64 // committed end that a poll stated -> the first time
 	finals map[int64]bool  // values in final reads
 	scans  map[string]map[int64]bool
 }
 
-// vanishedOf finds what vanished from each partition. With weakOnly, strongly acknowledged messages do not count.
+// vanishedOf finds what vanished from each partition. With weakOnly, strongly acknowledged messages may not vanish.
 func vanishedOf(h histories.Reader, weakOnly bool) map[int32]*vanished {
 	ev := collect(h)
 	parts := make(map[int32]*partHistory)
 	for id, p := range ev.parts {
 		parts[id] = &partHistory{
-			ev: p, places: make(map[int64]place), strong: make(map[int64]bool), finals: make(map[int64]bool), scans: make(map[string]map[int64]bool),
+			ev: p, places: make(map[int64]place), strong: make(map[int64]bool), sent: make(map[int64]int64), ends: make(map[int64]int64),
+			finals: make(map[int64]bool), scans: make(map[string]map[int64]bool),
 		}
 	}
 	for op := range h.Ops() {
-		if p := parts[op.Part]; p != nil && op.Process != histories.NemesisProcess && (op.Type == histories.OK || op.Type == histories.Weak) {
+		if p := parts[op.Part]; p != nil && op.Process != histories.NemesisProcess {
 			p.add(op)
 		}
 	}
@@ -134,17 +138,28 @@ func vanishedOf(h histories.Reader, weakOnly bool) map[int32]*vanished {
 	return all
 }
 
-// add takes the completion of an op that has results.
+// add takes an invocation of a send, or the completion of an op that has results.
 func (p *partHistory) add(op *histories.Op) {
 	msgs := op.Msgs
 	if op.F == histories.Send && len(msgs) == 0 {
 		msgs = []histories.Message{{Offset: op.Offset, Value: op.Value}}
 	}
+	switch op.Type {
+	case histories.Invoke:
+		for _, m := range msgs {
+			p.sent[m.Value] = op.Time
+		}
+		return
+	case histories.OK, histories.Weak:
+	default:
+		return
+	}
+	if _, ok := p.ends[op.HW]; !ok && op.F == histories.Poll && op.HW > 0 {
+		p.ends[op.HW] = op.Time
+	}
 	for _, m := range msgs {
-		if m.Offset != histories.Unset {
-			if _, ok := p.places[m.Value]; !ok {
-				p.places[m.Value] = place{offset: m.Offset, at: op.Time}
-			}
+		if _, ok := p.places[m.Value]; !ok && m.Offset != histories.Unset {
+			p.places[m.Value] = place{offset: m.Offset, at: op.Time}
 		}
 		switch op.F {
 		case histories.Send:
@@ -162,7 +177,7 @@ func (p *partHistory) add(op *histories.Op) {
 
 // vanished compares what was known to be in the partition with what is in the end.
 func (p *partHistory) vanished(weakOnly bool) *vanished {
-	v := &vanished{values: make(map[int64]bool)}
+	v := &vanished{values: make(map[int64]bool), broken: make(map[int64]bool)}
 	end := p.finals
 	switch {
 	case p.ev.read:
@@ -173,18 +188,28 @@ func (p *partHistory) vanished(weakOnly bool) *vanished {
 	}
 	v.known = true
 	all := make([]place, 0, len(p.places))
+	holder := make(map[int64]int64) // offset -> the value that is there in the end
 	for value, at := range p.places {
-		at.kept = end[value] || weakOnly && p.strong[value]
-		if !at.kept {
+		switch {
+		case end[value]:
+			at.kept = true
+			holder[at.offset] = value
+		case weakOnly && p.strong[value]:
+			at.kept = true // so that it makes no range
+			v.broken[value] = true
+		default:
 			v.values[value] = true
 		}
 		all = append(all, at)
 	}
-	slices.SortFunc(all, func(a, b place) int {
-		if a.offset != b.offset {
-			return int(min(max(a.offset-b.offset, -1), 1))
+	for hw, at := range p.ends {
+		// The message below the stated end is not the one that is there now if that was sent later.
+		if value, ok := holder[hw-1]; !ok || p.sent[value] > at {
+			all = append(all, place{offset: hw - 1, at: at})
 		}
-		return int(min(max(a.at-b.at, -1), 1))
+	}
+	slices.SortFunc(all, func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.offset, b.offset), cmp.Compare(a.at, b.at))
 	})
 	v.ranges = ranges(all)
 	return v

@@ -66,10 +66,10 @@ func (k Contract) DivergencePermitted() bool {
 }
 
 // Implied reports whether the loss of messages implies anomalies of class c for the same messages: where the tail of a log is gone, another
-// message takes its offset, and who had read it has read what is no longer there.
+// message takes its offset, who had read it has read what is no longer there, and who reads later does not see what others saw.
 func Implied(c checker.Class) bool {
 	switch c {
-	case checker.Nonlinearizable, checker.InconsistentOffsets, checker.RolledBackRead, checker.PollSkip,
+	case checker.Nonlinearizable, checker.StaleRead, checker.InconsistentOffsets, checker.RolledBackRead, checker.PollSkip,
 		checker.NonmonotonicPoll, checker.OffsetRegress, checker.ReplicaDivergence:
 		return true
 	}

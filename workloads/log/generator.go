@@ -24,9 +24,9 @@ type generator struct {
 	cfg    *Config
 	groups [][]harness.NodeID
 	rng    *rand.Rand
-	next   int64 // value
-	polls  int   // left of the current pair of a send and a poll: 0 or 1
-	sends  int   // the same
+	next   int64   // value
+	polls  int     // left of the current pair of a send and a poll: 0 or 1
+	sends  int     // the same
 	ends   []int64 // by partition: the offset after the latest acknowledgement
 	reads  map[reader]*reading
 }
