@@ -31,6 +31,7 @@ type progress struct {
 	joining  bool   // it does not count yet
 	appended int64
 	flushed  int64
+	claimed  int64 // flushed, as stated since the log matched; it may run ahead of appended, which the next pull brings
 	refused  string
 }
 
@@ -189,7 +190,9 @@ func (r *Replica) takePull(p pull, m matching, held uint64) (answer shipment, st
 	}
 	f.refused, f.joining = "", p.Joining
 	if held != 0 {
-		f.matched, f.appended, f.flushed = true, p.From, min(p.Flushed, p.From)
+		f.matched, f.appended = true, p.From
+		f.claimed = max(f.claimed, p.Flushed)
+		f.flushed = min(f.claimed, p.From)
 		r.advance(time.Now())
 		answer.Committed, answer.Serving = l.committed, l.committed >= l.startEnd
 	}
@@ -218,7 +221,10 @@ func (r *Replica) takeFlushed(node int32, f flushed) {
 	if p.session != f.Session || !p.matched {
 		return
 	}
-	if at := min(f.Position, p.appended); at > p.flushed {
+	// A follower whose log was refused truncates before it matches again, and what it had flushed until then says nothing any more: so
+	// a claim is kept only while the log matches.
+	p.claimed = max(p.claimed, f.Position)
+	if at := min(p.claimed, p.appended); at > p.flushed {
 		p.flushed, l.dirty = at, true
 		r.advance(time.Now())
 	}

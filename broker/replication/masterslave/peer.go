@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -55,13 +56,16 @@ func (r *Replica) servePeers(l net.Listener) {
 	}
 }
 
-// peerConn is an accepted connection, served by one goroutine.
+// peerConn is an accepted connection. One goroutine reads it and answers control requests; the first pull starts a second one, which answers
+// pulls, since those wait while flushed positions go on coming in.
 type peerConn struct {
-	r    *Replica
-	conn *patient
-	in   *bufio.Reader
-	node int32  // the follower that pulls here, 0 for none yet
-	held uint64 // its session, 0 for none yet
+	r     *Replica
+	conn  *patient
+	in    *bufio.Reader
+	node  int32         // the reader's: the follower that pulls here, 0 for none yet
+	held  atomic.Uint64 // its session, 0 for none yet; set by the shipper
+	pulls chan pull     // to the shipper, has room for one; nil before the first pull; closed by the reader
+	ended chan struct{} // closed when the shipper has ended
 }
 
 // servePeer serves a connection until it ends or breaks the protocol.
@@ -86,9 +90,9 @@ func (r *Replica) servePeer(conn net.Conn) error {
 		case msgRequest:
 			err = c.control(body)
 		case msgPull:
-			err = c.pull(body)
+			err = c.takePull(body)
 		case msgFlushed:
-			err = c.flushed(body)
+			err = c.takeFlushed(body)
 		}
 		if err != nil {
 			return err
@@ -98,8 +102,14 @@ func (r *Replica) servePeer(conn net.Conn) error {
 
 // leave forgets what the follower that pulled here had: it begins anew on its next connection.
 func (c *peerConn) leave() {
-	if c.held != 0 {
-		_ = c.r.do(c.r.ctx, func() { c.r.takeLeave(c.node, c.held) }) // an error means that the replica stops
+	if c.pulls == nil {
+		return
+	}
+	_ = c.conn.Close()
+	close(c.pulls)
+	<-c.ended
+	if held := c.held.Load(); held != 0 {
+		_ = c.r.do(c.r.ctx, func() { c.r.takeLeave(c.node, held) }) // an error means that the replica stops
 	}
 }
 
@@ -159,8 +169,8 @@ func (r *Replica) change(ctx context.Context, f func() error) (resp response) {
 	return resp
 }
 
-// pull serves one pull: it waits for something new, for a while.
-func (c *peerConn) pull(body []byte) error {
+// takePull hands a pull to the shipper.
+func (c *peerConn) takePull(body []byte) error {
 	p, err := decodePull(body)
 	if err != nil {
 		return err
@@ -169,27 +179,55 @@ func (c *peerConn) pull(body []byte) error {
 	if p.Group != c.r.self.Group || p.Node == c.r.cfg.Node || !known || c.node != 0 && c.node != p.Node {
 		return fmt.Errorf("%w: pull of node %d, group %d", errWire, p.Node, p.Group)
 	}
-	c.node = p.Node
+	if c.pulls == nil {
+		c.node, c.pulls, c.ended = p.Node, make(chan pull, 1), make(chan struct{})
+		go c.shipper()
+	}
+	select {
+	case c.pulls <- p:
+		return nil
+	default:
+		return fmt.Errorf("%w: node %d pulls before its last pull was answered", errWire, p.Node)
+	}
+}
+
+// shipper answers pulls, one after the other. After an error it closes the connection, which ends the reader.
+func (c *peerConn) shipper() {
+	defer close(c.ended)
+	for p := range c.pulls {
+		if err := c.answer(p); err != nil {
+			_ = c.conn.Close()
+			c.r.logger.Debug("shipping stopped", "to", p.Node, "err", err)
+			for range c.pulls { // until the reader has seen the end
+			}
+			return
+		}
+	}
+}
+
+// answer serves one pull: it waits for something new, for a while.
+func (c *peerConn) answer(p pull) error {
 	var s shipment
 	var stale bool
+	held := c.held.Load()
 	m := c.r.match(c.r.seen(), p)
-	if err := c.r.do(c.r.ctx, func() { s, stale = c.r.takePull(p, m, c.held) }); err != nil {
+	if err := c.r.do(c.r.ctx, func() { s, stale = c.r.takePull(p, m, held) }); err != nil {
 		return err
 	}
 	if stale {
 		return fmt.Errorf("node %d has a newer connection", p.Node)
 	}
-	first := c.held == 0
 	if s.Session != 0 {
-		c.held = s.Session
+		c.held.Store(s.Session)
 	}
 	if s.Verdict == verdictOK {
-		if s, err = c.ship(p, s, first); err != nil {
+		var err error
+		if s, err = c.ship(p, s, held == 0); err != nil {
 			return err
 		}
 	}
 	head := appendShipmentHead(message(msgFrames, shipmentHead+len(s.Frames)), s)
-	_, err = c.conn.Write(seal(append(head, s.Frames...)))
+	_, err := c.conn.Write(seal(append(head, s.Frames...)))
 	return err
 }
 
@@ -227,12 +265,13 @@ func (c *peerConn) ship(p pull, s shipment, first bool) (shipment, error) {
 	}
 }
 
-func (c *peerConn) flushed(body []byte) error {
+// takeFlushed counts a flush. The session may have been replaced by the leader meanwhile: then it does not count.
+func (c *peerConn) takeFlushed(body []byte) error {
 	f, err := decodeFlushed(body)
 	if err != nil {
 		return err
 	}
-	if c.node == 0 || f.Session == 0 || f.Session != c.held {
+	if c.node == 0 || f.Session == 0 || f.Session != c.held.Load() {
 		return fmt.Errorf("%w: a flushed position without a pull before it", errWire)
 	}
 	return c.r.do(c.r.ctx, func() { c.r.takeFlushed(c.node, f) })
