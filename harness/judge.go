@@ -78,7 +78,12 @@ type Judgement struct {
 	Contract    contract.Contract
 	Report      checker.Report
 	CheckTime   time.Duration
+
+	permits *permits
 }
+
+// Permits says of one anomaly of the Report whether it is permitted, and why. The Judgement comes from Judge.
+func (j *Judgement) Permits(a *checker.Anomaly) (bool, string) { return j.permits.anomaly(a) }
 
 // Verdict is the name of the exit code's verdict.
 func (j *Judgement) Verdict() string { return VerdictName(j.Exit) }
@@ -136,6 +141,7 @@ func Judge(ctx context.Context, in JudgeInput) Judgement {
 func (j *Judgement) sort(h histories.Reader) (excluded bool) {
 	all := j.Report.Anomalies()
 	permits := newPermits(h, &j.Contract, all)
+	j.permits = permits
 	type key struct {
 		class     checker.Class
 		permitted bool
