@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,7 +38,7 @@ type world struct {
 type machine struct {
 	disk *vfs.Disk
 	host *netsim.Host
-	r    *Replica // nil while down
+	r    atomic.Pointer[Replica] // nil while down
 }
 
 // inBubble runs f on a cluster of n nodes in one group (or as many groups as the option says), all down.
@@ -59,9 +60,9 @@ func withWorld(t *testing.T, n int, seed uint64, options map[string]string, f fu
 	defer w.net.Close()
 	defer func() {
 		for _, m := range w.nodes {
-			if m.r != nil {
+			if r := m.r.Load(); r != nil {
 				m.disk.Detach()
-				_ = m.r.Close()
+				_ = r.Close()
 			}
 		}
 		for _, z := range w.zombies {
@@ -93,7 +94,7 @@ func (w *world) start(ids ...int32) {
 		l, err := m.host.Listen("tcp", ":9093")
 		require.NoError(w.t, err)
 		r.Start(l)
-		m.r = r
+		m.r.Store(r)
 	}
 }
 
@@ -115,20 +116,18 @@ func (w *world) crash(mode vfs.ImageMode, ids ...int32) {
 			m.host.PowerOff()
 		}
 		m.disk, _ = m.disk.Image(mode)
-		w.zombies = append(w.zombies, m.r)
-		m.r = nil
+		w.zombies = append(w.zombies, m.r.Swap(nil))
 	}
 }
 
 // stop ends a node cleanly.
 func (w *world) stop(id int32) {
 	m := w.nodes[id]
-	require.NoError(w.t, m.r.Close())
+	require.NoError(w.t, m.r.Swap(nil).Close())
 	m.host.Kill()
-	m.r = nil
 }
 
-func (w *world) status(id int32) Status { return w.nodes[id].r.Status() }
+func (w *world) status(id int32) Status { return w.nodes[id].r.Load().Status() }
 
 // until waits, in virtual time, for a condition.
 func (w *world) until(what string, f func() bool) {
@@ -140,8 +139,8 @@ func (w *world) until(what string, f func() bool) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	for id, m := range w.nodes {
-		if m.r != nil {
-			w.t.Logf("node %d: %+v", id, m.r.Status())
+		if r := m.r.Load(); r != nil {
+			w.t.Logf("node %d: %+v", id, r.Status())
 		}
 	}
 	require.Fail(w.t, "not in a virtual minute: "+what)
@@ -162,7 +161,7 @@ func (w *world) well(group int32) {
 		for _, m := range w.members {
 			if m.Group == group {
 				size++
-				if r := w.nodes[m.ID].r; r != nil {
+				if r := w.nodes[m.ID].r.Load(); r != nil {
 					st = append(st, r.Status())
 				}
 			}
@@ -182,13 +181,16 @@ func (w *world) topic(via int32, name string) {
 	w.t.Helper()
 	opts, err := ParseOptions(w.options)
 	require.NoError(w.t, err)
-	_, created, err := w.nodes[via].r.CreateTopic(context.Background(), name, opts.Groups, false)
+	_, created, err := w.nodes[via].r.Load().CreateTopic(context.Background(), name, opts.Groups, false)
 	require.NoError(w.t, err)
 	require.True(w.t, created)
 }
 
 func (w *world) part(id int32, topic string) *partitions.Partition {
-	m := w.nodes[id].r
+	return partOf(w.nodes[id].r.Load(), topic)
+}
+
+func partOf(m *Replica, topic string) *partitions.Partition {
 	t := m.View().Machine.TopicByName(topic)
 	if t == nil {
 		return nil
@@ -216,8 +218,11 @@ func (w *world) send(id int32, text string) (offset int64, err error) {
 }
 
 func (w *world) sendAs(id int32, batch []byte) (offset int64, err error) {
-	r := w.nodes[id].r
-	p := w.part(id, "t")
+	return sendTo(w.nodes[id].r.Load(), batch)
+}
+
+func sendTo(r *Replica, batch []byte) (offset int64, err error) {
+	p := partOf(r, "t")
 	if p == nil {
 		return -1, kerr.UnknownTopicOrPartition
 	}
@@ -244,8 +249,8 @@ func (w *world) fill(id int32, n int) []string {
 // messages reads topic t on a node to the end of its log.
 func (w *world) messages(id int32) []string {
 	w.t.Helper()
-	r := w.nodes[id].r
-	p := w.part(id, "t")
+	r := w.nodes[id].r.Load()
+	p := partOf(r, "t")
 	if p == nil {
 		return nil
 	}
