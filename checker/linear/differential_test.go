@@ -104,15 +104,16 @@ func (in *oracleInput) explains(log []logEntry) bool {
 	return true
 }
 
-// oracleOps makes operations of h. An open or weak send keeps the offset that a read shows, and is left out when none does.
+// oracleOps makes operations of h. A send happens where it was acknowledged, within its time, and once more, at any time from its invocation on, wherever
+// else a read shows it; an open or weak one only there.
 func oracleOps(h histories.History) []porcupine.Operation {
-	seen := map[int64]int64{} // value -> offset
-	known := map[int64]bool{} // offsets
+	seen := map[int64][]int64{} // value -> offsets
+	known := map[int64]bool{}   // offsets
 	for i := range h {
 		if op := &h[i]; op.Type == histories.OK && op.F != histories.Send {
 			for _, m := range op.Msgs {
-				if _, ok := seen[m.Value]; !ok {
-					seen[m.Value] = m.Offset
+				if !slices.Contains(seen[m.Value], m.Offset) {
+					seen[m.Value] = append(seen[m.Value], m.Offset)
 				}
 				known[m.Offset] = true
 			}
@@ -122,39 +123,43 @@ func oracleOps(h histories.History) []porcupine.Operation {
 	}
 	var ops []porcupine.Operation
 	for inv, done := range histories.Pairs(h) {
-		in := &oracleInput{send: inv.F == histories.Send, value: inv.Value}
-		op := porcupine.Operation{Input: in, Call: inv.Index, Return: int64(len(h))}
-		at, observed := seen[inv.Value]
-		switch {
-		case in.send && (done == nil || done.Type == histories.Info || done.Type == histories.Weak):
-			if !observed {
-				continue
-			}
-			in.offset = at
-		case in.send && done.Type == histories.Fail:
-			if !observed {
-				continue
-			}
-			in.refuse = true // was read, though it never happened
-		case in.send:
-			in.offset = done.Offset
-			op.Return = done.Index
-		case done == nil || done.Type != histories.OK:
+		if inv.F == histories.Send {
+			ops = append(ops, oracleSends(inv, done, seen[inv.Value], int64(len(h)))...)
 			continue
-		default:
-			read := *done
-			in.read, op.Return = &read, done.Index
-			end := read.HW
-			if n := len(read.Msgs); n > 0 {
-				end = max(end, read.Msgs[n-1].Offset+1)
-			}
-			for o := range known {
-				if o < end {
-					in.below = append(in.below, o)
-				}
+		}
+		if done == nil || done.Type != histories.OK {
+			continue
+		}
+		read := *done
+		in := &oracleInput{read: &read}
+		end := read.HW
+		if n := len(read.Msgs); n > 0 {
+			end = max(end, read.Msgs[n-1].Offset+1)
+		}
+		for o := range known {
+			if o < end {
+				in.below = append(in.below, o)
 			}
 		}
-		ops = append(ops, op)
+		ops = append(ops, porcupine.Operation{Input: in, Call: inv.Index, Return: done.Index})
+	}
+	return ops
+}
+
+func oracleSends(inv, done *histories.Op, seen []int64, never int64) (ops []porcupine.Operation) {
+	add := func(in oracleInput, ret int64) {
+		in.send, in.value = true, inv.Value
+		ops = append(ops, porcupine.Operation{Input: &in, Call: inv.Index, Return: ret})
+	}
+	acked := int64(histories.Unset)
+	if done != nil && done.Type == histories.OK {
+		acked = done.Offset
+		add(oracleInput{offset: acked}, done.Index)
+	}
+	for _, o := range seen {
+		if o != acked {
+			add(oracleInput{offset: o, refuse: done != nil && done.Type == histories.Fail}, never)
+		}
 	}
 	return ops
 }
@@ -382,7 +387,7 @@ func TestEveryRuleMatters(t *testing.T) {
 		rule rules
 	}{
 		{"gone", ruleGone | ruleSweep | ruleContent}, // what it finds, sweep and contents find as well: it only names it
-		{"conflict", ruleConflict}, {"moved", ruleMoved}, {"stray", ruleStray}, {"content", ruleContent}, {"sweep", ruleSweep}, {"tail", ruleTail},
+		{"conflict", ruleConflict}, {"stray", ruleStray}, {"content", ruleContent}, {"sweep", ruleSweep}, {"tail", ruleTail},
 	}
 	for _, rule := range all {
 		t.Run(rule.name, func(t *testing.T) {

@@ -2,7 +2,8 @@
 //
 // A send that was acknowledged appends its message at its offset at one moment between invocation and completion; a read returns, at one
 // such moment, what is there. Open reads and open sends that no read returned are dropped; an open or weak send that a read returned keeps the
-// offset it was seen at, and may have happened at any time after its invocation.
+// offset it was seen at, and may have happened at any time after its invocation. So may a second copy of a message: that it is there twice is the
+// class duplicate, and delivery's business.
 //
 // The verdict comes from an exact sweep in O(n log n) (sweep.go). Porcupine judges the same again by search, the whole of a short partition, or a window
 // around a violation, and draws it. That the two agree is tested on many small histories. Offsets need not be dense: only their order counts, as

@@ -112,6 +112,15 @@ func TestLinear(t *testing.T) {
 			b.Send(1, 0, 11).OK(7)
 			b.Final(2, 0, 0).OK(8, append(msgs(3, 10), msgs(7, 11)...)...)
 		}, nil},
+		{"a second copy is not this checker's business", func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Send(1, 0, 11).OK(1)
+			b.Whole(0, 10, 11, 10)
+		}, nil},
+		{"acknowledged at another offset than where it is", func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(1)
+			b.Whole(0, 10)
+		}, []checker.Class{checker.Nonlinearizable}},
 		{"a batch", func(b *histtest.Builder) {
 			b.Batch(1, 0, 10, 11, 12).OK(0)
 			b.Whole(0, 10, 11, 12)

@@ -17,7 +17,6 @@ type rules uint
 const (
 	ruleGone     rules = 1 << iota // what was acknowledged, or read, is there in the final read
 	ruleConflict                   // an offset holds one message
-	ruleMoved                      // a message is at one offset
 	ruleStray                      // what is read was sent, to this partition, and not refused
 	ruleContent                    // a read returns offsets in order and misses no known one between
 	ruleSweep                      // real-time order
@@ -73,14 +72,13 @@ type model struct {
 	byRank  []int   // rank -> entry of its append
 	found   []violation
 
-	held  logview.Grid[int32] // offset -> index of the Send that holds it, + 1
-	gone  map[int32]bool      // sends that the final read lacks, though they were acknowledged or read
-	place map[int32]int64     // send that no acknowledgement places -> the offset it was read at
+	held logview.Grid[int32] // offset -> index of the Send that holds it, + 1
+	gone map[int32]bool      // sends that the final read lacks, though they were acknowledged or read
 }
 
 // build makes the model of p, and notes what is wrong with the contents of reads, whatever their order.
 func build(v *logview.View, p *logview.Part, underLoad bool, off rules) *model {
-	m := &model{v: v, part: p, off: off, gone: make(map[int32]bool), place: make(map[int32]int64)}
+	m := &model{v: v, part: p, off: off, gone: make(map[int32]bool)}
 	var reads []int32
 	for _, i := range p.Reads {
 		if underLoad || v.Reads[i].F == histories.Final {
@@ -211,25 +209,20 @@ func (m *model) hold(s int32, offset, op int64) {
 	})
 }
 
-// observe notes where a message was read that no acknowledgement places.
+// observe notes where a message was read. A message may be at several offsets: a copy that a retry made is no matter of linearizability, and
+// the class duplicate reports it.
 func (m *model) observe(msg histories.Message) {
 	s := m.v.SendOf(msg.Value)
 	if s < 0 || !m.sent(s) || m.gone[s] {
 		return
 	}
-	if send := &m.v.Sends[s]; send.Type == histories.OK && send.Offset != histories.Unset {
-		return
-	}
-	if _, ok := m.place[s]; ok {
-		return
-	}
 	if slot := m.held.At(msg.Offset); *slot == 0 {
 		*slot = s + 1
-		m.place[s] = msg.Offset
 	}
 }
 
-// appends ranks the known offsets and makes the entries of their sends.
+// appends ranks the known offsets and makes the entries of their sends. Where no acknowledgement puts a message it may have been appended at
+// any time since its invocation.
 func (m *model) appends() {
 	m.held.Keys(func(k int64, s *int32) {
 		if *s != 0 {
@@ -240,10 +233,12 @@ func (m *model) appends() {
 	for rank, o := range m.offsets {
 		s := m.held.Get(o) - 1
 		send := &m.v.Sends[s]
+		e := entry{send: s, read: -1, call: send.Invoke, ret: returnOf(send), rank: int64(rank), text: describeSend(send)}
+		if send.Offset != o && send.Offset != histories.Unset {
+			e.ret = logview.Never
+		}
 		m.byRank = append(m.byRank, len(m.entries))
-		m.entries = append(m.entries, entry{
-			send: s, read: -1, call: send.Invoke, ret: returnOf(send), rank: int64(rank), text: describeSend(send),
-		})
+		m.entries = append(m.entries, e)
 	}
 }
 

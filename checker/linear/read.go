@@ -59,10 +59,7 @@ func (m *model) content(r *logview.Read) (*violation, bool) {
 			return nil, false
 		}
 		if m.held.Get(msg.Offset) != s+1 {
-			if f := m.misplaced(s, msg); f != nil {
-				return f, false
-			}
-			return nil, true
+			return m.misplaced(msg), !m.on(ruleConflict)
 		}
 		if msg.Offset < at && m.on(ruleContent) {
 			return m.unexplained(msg, fmt.Sprintf("a read of partition %d from offset %d returned offset %d where offset %d or more was due",
@@ -82,31 +79,13 @@ func (m *model) unexplained(msg histories.Message, text string) *violation {
 	return &violation{class: checker.Nonlinearizable, values: []int64{msg.Value}, offsets: []int64{msg.Offset}, text: text}
 }
 
-// misplaced is a message of the s-th Send that was read where another message is, or that has another place. nil if the rule is off.
-func (m *model) misplaced(s int32, msg histories.Message) *violation {
-	if other := m.held.Get(msg.Offset) - 1; other >= 0 {
-		if !m.on(ruleConflict) {
-			return nil
-		}
-		holder := &m.v.Sends[other]
-		f := m.unexplained(msg, fmt.Sprintf("offset %d of partition %d holds message %d, and a read returned message %d from it",
-			msg.Offset, m.part.ID, holder.Value, msg.Value))
-		f.values = append(f.values, holder.Value)
-		f.ops = []int64{holder.Invoke, holder.Done}
-		return f
-	}
-	if !m.on(ruleMoved) {
-		return nil
-	}
-	send := &m.v.Sends[s]
-	place, ok := m.place[s]
-	if !ok {
-		place = send.Offset
-	}
-	f := m.unexplained(msg, fmt.Sprintf("message %d is at offset %d of partition %d, and a read returned it from offset %d",
-		msg.Value, place, m.part.ID, msg.Offset))
-	f.offsets = append(f.offsets, place)
-	f.ops = []int64{send.Invoke, send.Done}
+// misplaced is a message that was read where another one is.
+func (m *model) misplaced(msg histories.Message) *violation {
+	holder := &m.v.Sends[m.held.Get(msg.Offset)-1]
+	f := m.unexplained(msg, fmt.Sprintf("offset %d of partition %d holds message %d, and a read returned message %d from it",
+		msg.Offset, m.part.ID, holder.Value, msg.Value))
+	f.values = append(f.values, holder.Value)
+	f.ops = []int64{holder.Invoke, holder.Done}
 	return f
 }
 

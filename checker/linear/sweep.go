@@ -54,7 +54,9 @@ func (m *model) late(a, b int) {
 	before, after := &m.entries[a], &m.entries[b]
 	f := violation{class: checker.Nonlinearizable, entries: []int{a, b}}
 	if after.read >= 0 {
-		f.class = checker.StaleRead
+		if m.v.Reads[after.read].F == histories.Poll {
+			f.class = checker.StaleRead // a final read that misses something is not late but wrong
+		}
 		f.text = m.stale(&f, before, after)
 	} else {
 		f.text = m.early(&f, before, after)
