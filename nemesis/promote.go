@@ -68,7 +68,7 @@ func (f *promote) Inject(ctx context.Context, s harness.Stage, at harness.Strike
 		}
 		return done, err
 	}
-	done, err := retry(ctx, at.For, try)
+	done, err := retry(ctx, at.For, func(error) bool { return true }, try)
 	if err != nil {
 		why := harness.Effect{Text: "no promote: " + err.Error()}
 		return func(context.Context) (harness.Effect, error) { return why, nil }, nil
@@ -77,12 +77,12 @@ func (f *promote) Inject(ctx context.Context, s harness.Stage, at harness.Strike
 	return func(context.Context) (harness.Effect, error) { return harness.Effect{Count: 1, Text: text}, nil }, err
 }
 
-// retry calls try until it succeeds, d is over, or ctx ends.
-func retry(ctx context.Context, d time.Duration, try func(context.Context) (harness.Promotion, error)) (harness.Promotion, error) {
+// retry calls try until it succeeds, its error is not worth another try, d is over, or ctx ends.
+func retry(ctx context.Context, d time.Duration, worth func(error) bool, try func(context.Context) (harness.Promotion, error)) (harness.Promotion, error) {
 	start := time.Now()
 	for {
 		done, err := try(ctx)
-		if err == nil || errors.Is(err, harness.ErrNeverSafe) || time.Since(start)+promoteRetry > d || !sleep(ctx, promoteRetry) {
+		if err == nil || !worth(err) || time.Since(start)+promoteRetry > d || !sleep(ctx, promoteRetry) {
 			return done, err
 		}
 	}
@@ -134,10 +134,14 @@ func promoteOrphan(ctx context.Context, s harness.Stage, p harness.Promoter, g h
 	if _, led := harness.LeaderOf(states); led || !up {
 		return "", nil
 	}
-	done, err := retry(ctx, forceAfter, func(ctx context.Context) (harness.Promotion, error) { return p.Promote(ctx, group, "", false) })
+	ask := func(force bool) func(context.Context) (harness.Promotion, error) {
+		return func(ctx context.Context) (harness.Promotion, error) { return p.Promote(ctx, group, "", force) }
+	}
+	maySucceed := func(err error) bool { return !errors.Is(err, harness.ErrNeverSafe) } // the missing node will come back empty
+	done, err := retry(ctx, forceAfter, maySucceed, ask(false))
 	if err != nil {
 		s.Logger.Info("no safe promote, so it is forced", "group", group, "err", err)
-		done, err = retry(ctx, forceGiveUp, func(ctx context.Context) (harness.Promotion, error) { return p.Promote(ctx, group, "", true) })
+		done, err = retry(ctx, forceGiveUp, func(error) bool { return true }, ask(true))
 	}
 	if err != nil {
 		_, rerr := s.Record(histories.Op{F: histories.Note, Fault: contract.NotePromote, Part: int32(group), Err: err.Error()})
