@@ -21,11 +21,12 @@ var lasting = []string{"pause", "partition", "partition:leader/alone", "slow:fol
 
 func drawConfig(t *rapid.T) nemesis.PlanConfig {
 	faults := rapid.SliceOfNDistinct(rapid.SampledFrom(append(slices.Clone(instants), lasting...)), 1, 6, rapid.ID[string]).Draw(t, "faults")
+	interval := time.Duration(rapid.IntRange(1000, 20_000).Draw(t, "interval")) * time.Millisecond
 	return nemesis.PlanConfig{
 		Seed:     rapid.Uint64().Draw(t, "seed"),
 		Faults:   faults,
-		Time:     time.Duration(rapid.IntRange(1, 180_000).Draw(t, "time")) * time.Millisecond * time.Duration(rapid.SampledFrom([]int{1, 7, 100}).Draw(t, "unit")),
-		Interval: time.Duration(rapid.IntRange(1000, 20_000).Draw(t, "interval")) * time.Millisecond,
+		Time:     interval*time.Duration(rapid.IntRange(0, 12).Draw(t, "intervals")) + time.Duration(rapid.IntRange(0, 5000).Draw(t, "more"))*time.Millisecond,
+		Interval: interval,
 	}
 }
 
@@ -67,7 +68,7 @@ func TestPlanProperties(t *testing.T) {
 			require.True(t, len(windows) == 0 || slices.ContainsFunc(windows, in), "instants strike while a lasting fault is on")
 		}
 	})
-	require.Greater(t, drawn, 10, "some configurations must have a plan, or nothing was tested")
+	require.Greater(t, drawn, 20, "some configurations must have a plan, or nothing was tested")
 }
 
 // With the time that the error asks for, the plan exists.
