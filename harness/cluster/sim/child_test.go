@@ -25,7 +25,9 @@ func TestMain(m *testing.M) {
 			fmt.Println("noise on standard output")
 			return req, nil
 		},
-		"nothing": func(context.Context, json.RawMessage, func(json.RawMessage)) (json.RawMessage, error) { return nil, nil },
+		"nothing": func(context.Context, json.RawMessage, func(json.RawMessage)) (json.RawMessage, error) {
+			return nil, nil
+		},
 		"error": func(context.Context, json.RawMessage, func(json.RawMessage)) (json.RawMessage, error) {
 			return nil, errors.New("no such luck")
 		},

@@ -72,14 +72,14 @@ func exitText(err error) string {
 	return err.Error()
 }
 
-// process is a running child.
-type process struct {
+// childProcess is a running child.
+type childProcess struct {
 	cmd     *exec.Cmd
 	stdin   io.WriteCloser
 	answers *os.File
 }
 
-func startChild(req Request, stderr io.Writer) (*process, error) {
+func startChild(req Request, stderr io.Writer) (*childProcess, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func startChild(req Request, stderr io.Writer) (*process, error) {
 		_ = r.Close()
 		return nil, fmt.Errorf("start %s: %w", exe, err)
 	}
-	p := &process{cmd: cmd, stdin: stdin, answers: r}
+	p := &childProcess{cmd: cmd, stdin: stdin, answers: r}
 	if _, err := stdin.Write(append(body, '\n')); err != nil {
 		p.kill()
 		_ = cmd.Wait()
@@ -118,10 +118,10 @@ func startChild(req Request, stderr io.Writer) (*process, error) {
 	return p, nil
 }
 
-func (p *process) kill() { _ = p.cmd.Process.Kill() }
+func (p *childProcess) kill() { _ = p.cmd.Process.Kill() }
 
 // read takes the child's lines to their end, and returns the one that ends it.
-func (p *process) read(onMessage func(json.RawMessage), heard func()) (answer line, err error) {
+func (p *childProcess) read(onMessage func(json.RawMessage), heard func()) (answer line, err error) {
 	in := bufio.NewReaderSize(p.answers, 64<<10)
 	for {
 		b, err := in.ReadBytes('\n')
@@ -150,7 +150,7 @@ type watcher struct {
 	why   error
 }
 
-func (p *process) watch(ctx context.Context, stall time.Duration) *watcher {
+func (p *childProcess) watch(ctx context.Context, stall time.Duration) *watcher {
 	news, over, done := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	w := &watcher{
 		heard: func() {
