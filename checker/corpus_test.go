@@ -18,6 +18,7 @@ import (
 	"github.com/assay-project/assay/checker/order"
 	"github.com/assay-project/assay/checker/replicas"
 	"github.com/assay-project/assay/histories"
+	"github.com/assay-project/assay/histories/histtest"
 )
 
 const corpus = "../histories/corpus"
@@ -112,6 +113,16 @@ func TestCorpusIsComplete(t *testing.T) {
 			if want.classes != nil {
 				require.Contains(t, rows[i].classes, want.classes[0])
 			}
+		}
+	}
+}
+
+// A default run of 60 s has 12,000 operations on 3 partitions.
+func BenchmarkEverything12k(b *testing.B) {
+	h := histtest.Load(24_000, 3, 5)
+	for b.Loop() {
+		if rep := checker.Run(b.Context(), h, everything()...); len(rep.Anomalies()) > 0 {
+			b.Fatal(rep.Anomalies()[0].Explanation)
 		}
 	}
 }

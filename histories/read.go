@@ -12,7 +12,7 @@ import (
 )
 
 // maxLine bounds one line, in bytes, so that a file that is no history cannot take all memory.
-const maxLine = 64 << 20
+const maxLine = 16 << 20
 
 // LineError is an error at one line of a history file.
 type LineError struct {

@@ -116,16 +116,7 @@ func (j *judge) copies(p *logview.Part) {
 		return
 	}
 	excused, promoted := j.destroyed()
-	holders := make(map[int32]int, len(p.Sends))
-	for _, c := range p.Scans {
-		seen := make(map[int32]bool) // a message twice in one log is one copy
-		j.v.Each(c, func(m histories.Message, _ *logview.Read) {
-			if s := j.v.SendOf(m.Value); s >= 0 && !seen[s] {
-				seen[s] = true
-				holders[s]++
-			}
-		})
-	}
+	holders := j.count(p)
 	doubt := len(p.Tried)
 	for _, c := range p.Scans {
 		if c.Complete {
@@ -144,6 +135,21 @@ func (j *judge) copies(p *logview.Part) {
 		}
 		j.lie(p, send, holders[s])
 	}
+}
+
+// count returns, by index of Send, how many scanned replicas of p hold it. A message twice in one log is one copy.
+func (j *judge) count(p *logview.Part) []int {
+	holders := make([]int, len(j.v.Sends))
+	last := make([]int, len(j.v.Sends)) // the latest replica counted, + 1
+	for i, c := range p.Scans {
+		j.v.Each(c, func(m histories.Message, _ *logview.Read) {
+			if s := j.v.SendOf(m.Value); s >= 0 && last[s] != i+1 {
+				last[s] = i + 1
+				holders[s]++
+			}
+		})
+	}
+	return holders
 }
 
 // destroyed reports whether a fault of the run destroyed what a replica held, and whether there was a promote.
