@@ -23,7 +23,7 @@ type DialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 // Operations of control requests.
 const (
 	opStatus = "status" // how are you?
-	opRecord = "record" // record Epoch durably; refused when an equal or higher one is recorded
+	opRecord = "record" // record Epoch durably; refused when a higher one is recorded
 	opLead   = "lead"   // lead Epoch, which names you
 	opMatch  = "match"  // which is the last of Boundaries that your log has, too?
 	opCreate = "create" // create a topic: as the authority (group 0) or as told (Topic.ID set)
@@ -61,7 +61,7 @@ type topicRequest struct {
 type response struct {
 	Error   string         `json:"error,omitempty"`
 	Code    int16          `json:"code,omitempty"`    // Kafka's, with Error, for topic operations
-	Refused bool           `json:"refused,omitempty"` // with Error: an equal or higher epoch is recorded
+	Refused bool           `json:"refused,omitempty"` // with Error: a higher epoch is recorded
 	Status  *Status        `json:"status,omitempty"`
 	Match   int            `json:"match"` // opMatch: index into Boundaries, -1 for none
 	Topic   *topicResponse `json:"topic,omitempty"`

@@ -116,7 +116,7 @@ type answer struct {
 	member  Member
 	status  Status
 	err     error
-	refused bool // an equal or higher epoch is recorded there
+	refused bool // a higher epoch is recorded there
 }
 
 // counts says whether the answer makes a promote safer.
@@ -151,6 +151,8 @@ func (p *promoter) askOne(ctx context.Context, m Member, req request) answer {
 		a.err = fmt.Errorf("%w: no status in the answer", errWire)
 	case resp.Status.Node != m.ID || resp.Status.Group != m.Group:
 		a.err = fmt.Errorf("%s answers as node %d of group %d", m.Peer, resp.Status.Node, resp.Status.Group)
+	case resp.Status.GroupSize != len(p.members):
+		a.err = fmt.Errorf("node %d knows a group of %d nodes, and not of %d: give the list of nodes that it was configured with", m.ID, resp.Status.GroupSize, len(p.members))
 	default:
 		a.status = *resp.Status
 	}

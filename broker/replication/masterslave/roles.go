@@ -16,17 +16,21 @@ const (
 	startGap   = 100 * time.Millisecond
 )
 
-// errRecorded is returned when an equal or higher epoch is recorded already.
-var errRecorded = errors.New("an equal or higher epoch is recorded")
+// errRecorded is returned when a higher epoch is recorded already.
+var errRecorded = errors.New("a higher epoch is recorded")
 
-// adopt records a higher epoch. From its first line on this node acknowledges nothing older.
+// adopt records a higher epoch; the present one is recorded already. From its first line on this node acknowledges nothing older.
 func (r *Replica) adopt(epoch int32) error {
 	s := &r.state
-	if epoch <= s.meta.Epoch {
+	switch {
+	case epoch < s.meta.Epoch:
 		return fmt.Errorf("%w: %d", errRecorded, s.meta.Epoch)
-	}
-	if epoch > maxEpoch {
+	case epoch > maxEpoch:
 		return fmt.Errorf("epoch %d is beyond all reason (at most %d)", epoch, maxEpoch)
+	case epoch == s.meta.Epoch && s.failure != "":
+		return fmt.Errorf("the disk has failed: %s", s.failure)
+	case epoch == s.meta.Epoch:
+		return nil
 	}
 	if s.lead != nil {
 		r.logger.Warn("role change: stopped leading", "group", r.self.Group, "epoch", s.meta.Epoch, "new_epoch", epoch)

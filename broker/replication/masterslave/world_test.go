@@ -44,7 +44,12 @@ type machine struct {
 // inBubble runs f on a cluster of n nodes in one group (or as many groups as the option says), all down.
 func inBubble(t *testing.T, n int, options map[string]string, f func(w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { withWorld(t, n, 1, options, f) })
+	inSeededBubble(t, n, 1, options, f)
+}
+
+func inSeededBubble(t *testing.T, n int, seed uint64, options map[string]string, f func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { withWorld(t, n, seed, options, f) })
 }
 
 func withWorld(t *testing.T, n int, seed uint64, options map[string]string, f func(w *world)) {
