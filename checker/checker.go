@@ -11,6 +11,7 @@ import (
 // Verdict is a judge's answer. Verdicts combine by Worse, never by comparing numbers.
 type Verdict uint8
 
+// The zero Verdict is Unknown, so that a forgotten one cannot pass.
 const (
 	Unknown Verdict = iota // not decided: out of time, nothing to judge, or the judge itself failed
 	Valid                  // the property holds in this history

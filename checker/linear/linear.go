@@ -156,5 +156,6 @@ func (c *Checker) Visualize(ctx context.Context, h histories.Reader, part int32,
 	case len(entries) > max(c.cfg.PorcupineOps, maxWindow):
 		return fmt.Errorf("drawing partition %d: no violation, and %d operations are too many for one picture", part, len(entries))
 	}
+	m.describe(entries)
 	return draw(entries, w)
 }

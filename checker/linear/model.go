@@ -38,7 +38,7 @@ type entry struct {
 	rank int64 // append: takes the length from rank to rank+1
 	// read: needs minLen <= length <= maxLen
 	minLen, maxLen int64
-	text           string // for the picture
+	text           string // for the picture; set by describe
 }
 
 // keys returns the least and greatest place of e in the order of all operations: an append of rank i is at 2i+1, a read at
@@ -146,7 +146,7 @@ func (m *model) reportGone(s int32, r *logview.Read) {
 	if send.Offset != histories.Unset {
 		f.offsets = []int64{send.Offset}
 	}
-	f.entries = []int{m.addBad(entry{send: s, read: -1, call: send.Invoke, ret: returnOf(send), text: describeSend(send)})}
+	f.entries = []int{m.addBad(entry{send: s, read: -1, call: send.Invoke, ret: returnOf(send)})}
 	m.found = append(m.found, f)
 }
 
@@ -203,7 +203,7 @@ func (m *model) hold(s int32, offset, op int64) {
 	m.found = append(m.found, violation{
 		class: checker.Nonlinearizable, values: []int64{send.Value, other.Value}, offsets: []int64{offset},
 		ops:     []int64{send.Invoke, op, other.Invoke, other.Done},
-		entries: []int{m.addBad(entry{send: s, read: -1, call: send.Invoke, ret: returnOf(send), text: describeSend(send)})},
+		entries: []int{m.addBad(entry{send: s, read: -1, call: send.Invoke, ret: returnOf(send)})},
 		text: fmt.Sprintf("messages %d and %d were both acknowledged at offset %d of partition %d",
 			other.Value, send.Value, offset, m.part.ID),
 	})
@@ -233,7 +233,7 @@ func (m *model) appends() {
 	for rank, o := range m.offsets {
 		s := m.held.Get(o) - 1
 		send := &m.v.Sends[s]
-		e := entry{send: s, read: -1, call: send.Invoke, ret: returnOf(send), rank: int64(rank), text: describeSend(send)}
+		e := entry{send: s, read: -1, call: send.Invoke, ret: returnOf(send), rank: int64(rank)}
 		if send.Offset != o && send.Offset != histories.Unset {
 			e.ret = logview.Never
 		}
@@ -246,6 +246,17 @@ func (m *model) appends() {
 func (m *model) rank(o int64) int64 {
 	n, _ := slices.BinarySearchFunc(m.offsets, o, cmp.Compare[int64])
 	return int64(n)
+}
+
+// describe gives entries their texts.
+func (m *model) describe(entries []entry) {
+	for i := range entries {
+		if e := &entries[i]; e.send >= 0 {
+			e.text = describeSend(&m.v.Sends[e.send])
+		} else {
+			e.text = describeRead(&m.v.Reads[e.read])
+		}
+	}
 }
 
 func describeSend(s *logview.Send) string {

@@ -14,7 +14,7 @@ import (
 // An empty one that states no end saw nothing at or above where it began. A read cut short to nothing says nothing.
 func (m *model) addRead(i int32) {
 	r := &m.v.Reads[i]
-	e := entry{send: -1, read: i, call: r.Invoke, ret: r.Done, maxLen: unbounded, text: describeRead(r)}
+	e := entry{send: -1, read: i, call: r.Invoke, ret: r.Done, maxLen: unbounded}
 	if f, explained := m.content(r); !explained {
 		at := m.addBad(e)
 		if f != nil {
