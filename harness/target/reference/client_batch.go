@@ -32,10 +32,7 @@ func appendPayload(dst []byte, value int64, size int) []byte {
 	start := len(dst)
 	dst = fmt.Appendf(dst, "%s%0*d:", payloadPrefix, payloadDigits, value)
 	dst = fmt.Appendf(dst, "%08x", crc32.ChecksumIEEE(dst[start:]))
-	for len(dst)-start < size {
-		dst = append(dst, payloadFill)
-	}
-	return dst
+	return append(dst, bytes.Repeat([]byte{payloadFill}, max(size-payloadMin, 0))...)
 }
 
 // payloadValue returns the value of a payload. Whatever appendPayload cannot have made is a negative number below Unset, the same for the same bytes.
@@ -124,7 +121,7 @@ func decodeBatches(dst []histories.Message, batches []byte, from int64) ([]histo
 }
 
 // maxBatchRecords bounds what a damaged count can make of a batch.
-const maxBatchRecords = 1 << 20
+const maxBatchRecords = 1 << 16
 
 func decodeBatch(dst []histories.Message, b []byte, from int64) ([]histories.Message, error) {
 	var rb kmsg.RecordBatch
@@ -135,9 +132,9 @@ func decodeBatch(dst []histories.Message, b []byte, from int64) ([]histories.Mes
 		return dst, fmt.Errorf("a record batch of magic %d with %d records", rb.Magic, rb.NumRecords)
 	}
 	good := uint32(rb.CRC) == batchCRC(b) && rb.Attributes&7 == 0
-	rest := rb.Records
+	rest, damaged := rb.Records, min(payloadValue(b), histories.Unset-1)
 	for i := range rb.NumRecords {
-		m := histories.Message{Offset: rb.FirstOffset + int64(i), Value: payloadValue(b)}
+		m := histories.Message{Offset: rb.FirstOffset + int64(i), Value: damaged}
 		if good {
 			var r kmsg.Record
 			size, n := binary.Varint(rest)
