@@ -21,6 +21,8 @@ type Fault struct {
 	Heal   int64 // index of the op; histories.Unset when it was never healed
 	From   int64 // ns
 	To     int64 // ns; Never when it was never healed, and From for a fault that needs no heal
+
+	missed bool // it did not take place
 }
 
 // Base returns the fault's name without role and shape: "wipe" for "wipe:leader".
@@ -52,12 +54,12 @@ func instant(name string) bool {
 	return false
 }
 
-// addNemesis takes the next op of the nemesis. A heal ends the latest open fault of its name and nodes, or else of its name; a heal
+// addNemesis takes the next op of the nemesis. An injection with an error did not take place. A heal ends the latest open fault of its name and nodes, or else of its name; a heal
 // without a name ends all.
 func (v *View) addNemesis(op *histories.Op) {
 	switch op.F {
 	case histories.Inject:
-		f := Fault{Name: op.Fault, Nodes: op.Node, Inject: op.Index, Heal: histories.Unset, From: op.Time, To: Never}
+		f := Fault{Name: op.Fault, Nodes: op.Node, Inject: op.Index, Heal: histories.Unset, From: op.Time, To: Never, missed: op.Err != ""}
 		if instant(f.Name) {
 			f.To = f.From
 		}

@@ -6,6 +6,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/assay-project/assay/histories"
+	"github.com/assay-project/assay/histories/histtest"
 )
 
 // A Grid is a map, whatever the keys.
@@ -40,6 +43,30 @@ func TestGridStaysSmall(t *testing.T) {
 		*g.At(rand.Int64N(1 << 40)) = 1
 	}
 	require.Less(t, len(g.dense), 8*1000+denseSlack+1)
+}
+
+// A heal ends the fault that it belongs to, and that of a strike that did not take place ends nothing else.
+func TestFaults(t *testing.T) {
+	b := histtest.New()
+	b.Inject("kill", "n1")
+	b.Inject("kill", "n2")
+	b.Inject("promote", "n3")
+	h := b.History()
+	missed := histories.New(histories.Info, histories.NemesisProcess, histories.Inject)
+	missed.Index, missed.Time, missed.Fault, missed.Err = 3, h[2].Time, "kill", "nothing is left to kill"
+	undone := missed
+	undone.Index, undone.F = 4, histories.Heal
+	healed := histories.New(histories.Info, histories.NemesisProcess, histories.Heal)
+	healed.Index, healed.Time, healed.Fault, healed.Node = 5, 9e6, "kill", "n1"
+	v, err := Build(t.Context(), append(h, missed, undone, healed))
+	require.NoError(t, err)
+	require.Equal(t, []Fault{
+		{Name: "kill", Nodes: "n1", Inject: 0, Heal: 5, From: 1e6, To: 9e6},
+		{Name: "kill", Nodes: "n2", Inject: 1, Heal: histories.Unset, From: 2e6, To: Never},
+		{Name: "promote", Nodes: "n3", Inject: 2, Heal: histories.Unset, From: 3e6, To: 3e6},
+	}, v.Faults)
+	require.Len(t, v.Between(10e6, 11e6), 1)
+	require.Equal(t, "kill n2 at 0.002s", v.Between(10e6, 11e6)[0].String())
 }
 
 func TestSeconds(t *testing.T) {

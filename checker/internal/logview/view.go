@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 
 	"github.com/assay-project/assay/histories"
 )
@@ -101,7 +102,7 @@ type View struct {
 	Sends []Send
 	Reads []Read
 	Parts []*Part // by ID
-	// Faults are in order of injection.
+	// Faults are those that took place, in order of injection.
 	Faults []Fault
 	// Notes are copies of the ops that note something.
 	Notes []histories.Op
@@ -133,6 +134,7 @@ func Build(ctx context.Context, h histories.Reader) (*View, error) {
 			v.addRead(inv, done)
 		}
 	}
+	v.Faults = slices.DeleteFunc(v.Faults, func(f Fault) bool { return f.missed })
 	v.sortParts()
 	for _, p := range v.Parts {
 		v.chains(p)
