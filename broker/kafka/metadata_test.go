@@ -174,13 +174,11 @@ func TestDescribeConfigs(t *testing.T) {
 	w := loopback(t, 1, cfg)
 	req := kmsg.NewPtrDescribeConfigsRequest()
 	req.Version = 4
-	for _, rs := range []kmsg.DescribeConfigsRequestResource{
+	req.Resources = []kmsg.DescribeConfigsRequestResource{
 		{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "1"},
 		{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "2"},
 		{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "nope"},
 		{ResourceType: kmsg.ConfigResourceTypeClientMetrics, ResourceName: "x"},
-	} {
-		req.Resources = append(req.Resources, rs)
 	}
 	resp := call[*kmsg.DescribeConfigsResponse](w.raw(0), req)
 	got := map[string]string{}

@@ -53,7 +53,7 @@ func TestApiVersionsOfTheFutureFallsBack(t *testing.T) {
 func filled(key, version int16, id [16]byte) (kmsg.Request, func(*testing.T, kmsg.Response)) {
 	req := kmsg.RequestForKey(key)
 	req.SetVersion(version)
-	check := func(*testing.T, kmsg.Response) {}
+	var check func(*testing.T, kmsg.Response)
 	switch req := req.(type) {
 	case *kmsg.ProduceRequest:
 		req = produceRequest(version, -1, "t", 0, batch("x", "y"))
