@@ -49,19 +49,38 @@ type Setting struct {
 	Value string `json:"value"`
 }
 
-// why returns the contract's reason for a class: that of its first finding with the same answer.
-func (d *Document) why(class checker.Class, permitted bool) string {
+// first returns the number, from 1, of the first finding of a class that is permitted or not, and the finding; 0 and nil when none is listed.
+func (d *Document) first(class checker.Class, permitted bool) (int, *Finding) {
 	for i := range d.Findings {
-		if f := &d.Findings[i]; f.Class == class && f.Permitted == permitted && f.Why != "" {
-			return f.Why
+		if f := &d.Findings[i]; f.Class == class && f.Permitted == permitted {
+			return i + 1, f
 		}
 	}
-	return ""
+	return 0, nil
 }
 
-// number returns the number, from 1, of the first finding of a class, 0 when none is listed.
-func (d *Document) number(class checker.Class) int {
-	return 1 + slices.IndexFunc(d.Findings, func(f Finding) bool { return f.Class == class })
+// classOrder is the order in which people read anomalies: what is gone, what came twice or from nowhere, and then what mostly follows from that.
+var classOrder = [...]checker.Class{
+	checker.LostWrite, checker.Unseen, checker.WeakAckLie, checker.Stall, checker.Duplicate, checker.Phantom, checker.AbortedRead, checker.StaleRead,
+	checker.NonmonotonicSend, checker.NonmonotonicPoll, checker.PollSkip, checker.OffsetRegress, checker.RolledBackRead,
+	checker.InconsistentOffsets, checker.ReplicaDivergence, checker.Nonlinearizable,
+}
+
+// ordered returns the classes of anomalies as people want to read them: what the contract excludes first.
+func ordered(all []harness.AnomalySummary) []harness.AnomalySummary {
+	rank := func(a harness.AnomalySummary) int {
+		r := slices.Index(classOrder[:], a.Class)
+		if r < 0 {
+			r = len(classOrder)
+		}
+		if a.Permitted {
+			r += len(classOrder) + 1
+		}
+		return r
+	}
+	sorted := slices.Clone(all)
+	slices.SortStableFunc(sorted, func(a, b harness.AnomalySummary) int { return rank(a) - rank(b) })
+	return sorted
 }
 
 // headline is the verdict in one sentence.
@@ -106,8 +125,8 @@ func faultClause(s *harness.Summary) string {
 // classList lists the classes with their counts: those that decide the verdict.
 func classList(s *harness.Summary, permitted bool) string {
 	var text string
-	for i := range s.Anomalies {
-		if a := &s.Anomalies[i]; a.Permitted == permitted {
+	for _, a := range ordered(s.Anomalies) {
+		if a.Permitted == permitted {
 			if text != "" {
 				text += ", "
 			}

@@ -138,7 +138,7 @@ func newPage(d *Document, h histories.Reader, picture []byte) *page {
 	for i := range s.Faults[:min(len(s.Faults), maxPageFaults)] {
 		f := &s.Faults[i]
 		p.Faults = append(p.Faults, faultRow{
-			Name: f.Name, Target: f.Target, Nodes: nodeList(f.Nodes), At: seconds(ms(f.AtMS)), Lasted: lasted(f), Effect: effectText(f), None: f.Effect == "",
+			Name: f.Name, Target: orDash(f.Target), Nodes: orDash(nodeList(f.Nodes)), At: seconds(ms(f.AtMS)), Lasted: lasted(f), Effect: effectText(f), None: f.Effect == "",
 		})
 	}
 	for i := range d.Checkers {
@@ -197,15 +197,17 @@ func functionRow(f *FunctionStats) []string {
 	return row
 }
 
-// findingGroups brings the anomalies of one class together, those that the contract excludes first.
+// findingGroups brings the anomalies of one class together, in the order in which people read them.
 func findingGroups(d *Document, h histories.Reader) []findingGroup {
 	var (
 		groups []findingGroup
 		shown  []Finding
 	)
-	for i := range d.Summary.Anomalies {
-		a := &d.Summary.Anomalies[i]
-		g := findingGroup{Class: string(a.Class), Count: group(a.Count), Permitted: a.Permitted, Why: d.why(a.Class, a.Permitted)}
+	for _, a := range ordered(d.Summary.Anomalies) {
+		g := findingGroup{Class: string(a.Class), Count: group(a.Count), Permitted: a.Permitted}
+		if _, f := d.first(a.Class, a.Permitted); f != nil {
+			g.Why = f.Why
+		}
 		for j := range d.Findings {
 			f := &d.Findings[j]
 			if f.Class != a.Class || f.Permitted != a.Permitted {
@@ -226,15 +228,6 @@ func findingGroups(d *Document, h histories.Reader) []findingGroup {
 			row.fill(e, &d.Findings[row.Number-1])
 		}
 	}
-	slices.SortStableFunc(groups, func(a, b findingGroup) int {
-		switch {
-		case a.Permitted == b.Permitted:
-			return 0
-		case b.Permitted:
-			return -1
-		}
-		return 1
-	})
 	if len(groups) > 0 && len(groups[0].Findings) > 0 {
 		groups[0].Findings[0].Open = true
 	}

@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -100,30 +99,29 @@ func (p *printer) anomalies(d *Document) {
 		return
 	}
 	p.section("What went wrong")
-	for i := range d.Summary.Anomalies {
-		a := &d.Summary.Anomalies[i]
+	for _, a := range ordered(d.Summary.Anomalies) {
 		word := p.style.red("excluded by the contract")
 		if a.Permitted {
 			word = p.style.yellow("permitted")
 		}
 		p.line("  %s x %s, %s", p.style.bold(string(a.Class)), group(a.Count), word)
-		if why := d.why(a.Class, a.Permitted); why != "" && !strings.Contains(a.Explanation, why) {
-			p.paragraph(6, "contract: "+why)
+		n, f := d.first(a.Class, a.Permitted)
+		if f == nil {
+			p.paragraph(6, a.Explanation)
+			continue
 		}
-		p.paragraph(6, a.Explanation)
-		if len(a.Witnesses) > 0 {
-			p.paragraph(6, "witnesses: op "+joinInts(a.Witnesses, 8)+p.showHint(d, i))
+		p.paragraph(6, f.Explanation)
+		if f.Why != "" {
+			p.paragraph(6, "contract: "+f.Why)
+		}
+		hint := ""
+		if !d.Removed {
+			hint = fmt.Sprintf("; in full with --anomaly %d", n)
+		}
+		if len(f.Witnesses) > 0 {
+			p.paragraph(6, "witnesses: op "+joinInts(f.Witnesses, 8)+hint)
 		}
 	}
-}
-
-// showHint points from a class to its first anomaly in full.
-func (p *printer) showHint(d *Document, i int) string {
-	n := d.number(d.Summary.Anomalies[i].Class)
-	if n == 0 || d.Removed {
-		return ""
-	}
-	return fmt.Sprintf("; in full with --anomaly %d", n)
 }
 
 // joinInts lists at most most numbers and says how many more there are.
@@ -205,13 +203,20 @@ func (p *printer) faults(faults []harness.FaultRecord) {
 	rows := [][]string{{"Faults", "target", "nodes", "at", "lasted", "effect"}}
 	for i := range faults[:min(len(faults), maxFaultLines)] {
 		f := &faults[i]
-		rows = append(rows, []string{"  " + f.Name, f.Target, nodeList(f.Nodes), seconds(ms(f.AtMS)), lasted(f), clean(effectText(f))})
+		rows = append(rows, []string{"  " + f.Name, orDash(f.Target), orDash(nodeList(f.Nodes)), seconds(ms(f.AtMS)), lasted(f), clean(effectText(f))})
 	}
 	p.line("")
 	p.table(rows, len(rows[0]))
 	if len(faults) > maxFaultLines {
 		p.line("  and %d more, in the report", len(faults)-maxFaultLines)
 	}
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }
 
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
@@ -266,16 +271,27 @@ func (p *printer) kept(d *Document) {
 	default:
 		p.line("kept in %s (report.html, history.jsonl)", run)
 		if len(d.Findings) > 0 {
-			p.line("look closer: assay show %s --anomaly 1%s", run, messageHint(d))
+			p.line("look closer: assay show %s --anomaly %d%s", run, firstNumber(d), messageHint(d))
 		}
 	}
 }
 
+// firstNumber is the number of the first anomaly of the class that is listed first.
+func firstNumber(d *Document) int {
+	for _, a := range ordered(d.Summary.Anomalies) {
+		if n, _ := d.first(a.Class, a.Permitted); n > 0 {
+			return n
+		}
+	}
+	return 1
+}
+
 // messageHint proposes the first message that an anomaly names.
 func messageHint(d *Document) string {
-	i := slices.IndexFunc(d.Findings, func(f Finding) bool { return len(f.Values) > 0 })
-	if i < 0 {
-		return ""
+	for _, a := range ordered(d.Summary.Anomalies) {
+		if _, f := d.first(a.Class, a.Permitted); f != nil && len(f.Values) > 0 {
+			return fmt.Sprintf("   or --message %d", f.Values[0])
+		}
 	}
-	return fmt.Sprintf("   or --message %d", d.Findings[i].Values[0])
+	return ""
 }
