@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/assay-project/assay/histories"
 )
 
 // TestMain makes the test binary a program that Spawn can start again.
@@ -65,8 +68,59 @@ func TestMain(m *testing.M) {
 			}
 			return json.RawMessage(`"stopped"`), nil
 		},
+		"signal": func(ctx context.Context, req json.RawMessage, _ func(json.RawMessage)) (json.RawMessage, error) {
+			sig := map[string]os.Signal{`"term"`: syscall.SIGTERM, `"int"`: os.Interrupt, `"kill"`: os.Kill}[string(req)]
+			self, err := os.FindProcess(os.Getpid())
+			if err == nil {
+				err = self.Signal(sig)
+			}
+			for err == nil && ctx.Err() == nil {
+				time.Sleep(time.Millisecond) // virtual
+			}
+			return json.RawMessage(`"stopped"`), err
+		},
+		"cluster": clusterInAChild,
 	})
 	os.Exit(m.Run())
+}
+
+// clusterInAChild sends ten values through a cluster whose leader dies, and leaves everything open.
+func clusterInAChild(ctx context.Context, _ json.RawMessage, _ func(json.RawMessage)) (json.RawMessage, error) {
+	c, err := New(Config{Spec: specOf(3)})
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(c.Start(ctx), c.CreateTopic(ctx, topic, 1)); err != nil {
+		return nil, err
+	}
+	cl, err := c.Open(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	acked := 0
+	for i := range 10 {
+		if i == 5 {
+			if _, err := c.Kill(ctx, "n1"); err != nil {
+				return nil, err
+			}
+			if err := c.Boot(ctx, "n1"); err != nil {
+				return nil, err
+			}
+			time.Sleep(5 * time.Second)
+		}
+		op := histories.New(histories.Invoke, 0, histories.Send)
+		op.Value = int64(i)
+		if _, err := cl.Invoke(ctx, op); err == nil {
+			acked++
+		}
+	}
+	return json.Marshal(acked)
+}
+
+func TestClusterInAChild(t *testing.T) {
+	result, err := Spawn(t.Context(), Request{Handler: "cluster"}, nil)
+	require.NoError(t, err)
+	require.Equal(t, "10", string(result))
 }
 
 func TestChildReturnsMessagesAndResult(t *testing.T) {
@@ -115,6 +169,17 @@ func TestStopRequestEndsTheContextInside(t *testing.T) {
 	require.Equal(t, `"stopped"`, string(result))
 	_, err = Spawn(ctx, Request{Handler: "until stopped"}, nil)
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestSignalsAreStopRequests(t *testing.T) {
+	for _, sig := range []string{`"term"`, `"int"`} {
+		result, err := Spawn(t.Context(), Request{Handler: "signal", Body: json.RawMessage(sig)}, nil)
+		require.NoError(t, err)
+		require.Equal(t, `"stopped"`, string(result))
+	}
+	_, err := Spawn(t.Context(), Request{Handler: "signal", Body: json.RawMessage(`"kill"`)}, nil)
+	require.ErrorIs(t, err, ErrChild)
+	require.ErrorContains(t, err, "signal: killed")
 }
 
 func TestExcerptKeepsBothEnds(t *testing.T) {

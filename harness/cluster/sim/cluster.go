@@ -211,14 +211,19 @@ func (c *Cluster) CreateTopic(ctx context.Context, name string, partitions int) 
 // Groups implements harness.Groups.
 func (c *Cluster) Groups() [][]harness.NodeID { return c.admin.Groups() }
 
-// State implements harness.Groups. That a node is down is known without asking it.
+// State implements harness.Groups. That a node is down is known without asking it; the role of one that ended by itself is RoleFailed, and Up
+// is false, because its process has exited.
 func (c *Cluster) State(ctx context.Context, n harness.NodeID) (harness.NodeState, error) {
 	m, err := c.machine(n)
 	if err != nil {
 		return harness.NodeState{}, err
 	}
-	if why := m.downSince(); why != "" {
-		return harness.NodeState{Node: n, Group: int(c.settings.GroupOf(m.config.ID)), Detail: why}, nil
+	if why, exited := m.down(); why != "" {
+		s := harness.NodeState{Node: n, Group: int(c.settings.GroupOf(m.config.ID)), Detail: why}
+		if exited {
+			s.Role = harness.RoleFailed
+		}
+		return s, nil
 	}
 	return c.admin.State(ctx, n)
 }

@@ -23,7 +23,8 @@ type machine struct {
 	seed    uint64
 
 	// turn is a lock of capacity 1: it may be held while a process starts or stops. It guards proc, host, boots and failures; disk and
-	// whyDown are changed by its holder and under mu, read by its holder or under mu.
+	// the
+	// reasons are changed by its holder and under mu, read by its holder or under mu.
 	turn     chan struct{}
 	proc     *process
 	host     *netsim.Host // the present incarnation, dead when the node is down; nil before the first boot
@@ -33,6 +34,7 @@ type machine struct {
 	mu      sync.Mutex // never held across a wait
 	disk    *vfs.Disk
 	whyDown string // "" while a process runs
+	exited  bool   // it is down because it ended by itself
 }
 
 // process is one run of a node.
@@ -53,24 +55,24 @@ func (m *machine) take(ctx context.Context) error {
 
 func (m *machine) give() { <-m.turn }
 
-// downSince says why no process runs, "" when one does.
-func (m *machine) downSince() string {
+// down says why no process runs, "" when one does, and whether the last one ended by itself.
+func (m *machine) down() (why string, exited bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.whyDown
+	return m.whyDown, m.exited
 }
 
-func (m *machine) setDown(why string) {
+func (m *machine) setDown(why string, exited bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.whyDown = why
+	m.whyDown, m.exited = why, exited
 }
 
 // replace puts a disk into the machine, which is down.
 func (m *machine) replace(disk *vfs.Disk, why string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.disk, m.whyDown = disk, why
+	m.disk, m.whyDown, m.exited = disk, why, false
 }
 
 // drive is the disk as it is now.
@@ -102,14 +104,14 @@ func (m *machine) boot(ctx context.Context) error {
 	}
 	if err != nil {
 		m.host.Kill()
-		m.setDown(fmt.Sprintf("could not start: %v", err))
+		m.setDown(fmt.Sprintf("could not start: %v", err), ctx.Err() == nil)
 		if ctx.Err() != nil {
 			return fmt.Errorf("%s did not start in time: %w", m.id, err)
 		}
 		return fmt.Errorf("%s: %w: %w", m.id, harness.ErrNodeExited, err)
 	}
 	m.proc = &process{node: n, gone: make(chan struct{})}
-	m.setDown("")
+	m.setDown("", false)
 	m.watch(m.proc)
 	return nil
 }
@@ -125,7 +127,9 @@ func (m *machine) watch(p *process) {
 		m.turn <- struct{}{}
 		defer m.give()
 		if m.proc == p {
-			m.crash(vfs.KeepCache, "ended by itself")
+			why := "ended by itself, its disk has failed: " + p.node.Status().Failed
+			m.crash(vfs.KeepCache, why)
+			m.setDown(why, true)
 		}
 	})
 }
