@@ -190,7 +190,7 @@ func (r *Replica) GroupLeader(group int32) (leader, epoch int32) {
 	return v.others[group].leader, v.others[group].epoch
 }
 
-// InSync returns the nodes of this group that are known to hold what is committed, nil when this node does not lead and so cannot know.
+// InSync returns the leader and the followers that are copying its log, nil when this node does not lead and so cannot know.
 func (r *Replica) InSync() []int32 {
 	v := r.seen()
 	if v.role != RoleLeader {
@@ -198,7 +198,7 @@ func (r *Replica) InSync() []int32 {
 	}
 	in := []int32{r.cfg.Node}
 	for _, f := range v.followers {
-		if f.Matched && !f.Joining && f.Appended >= v.Committed {
+		if f.Matched && !f.Joining {
 			in = append(in, f.Node)
 		}
 	}
