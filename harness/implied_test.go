@@ -1,0 +1,169 @@
+package harness_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-project/assay/checker"
+	"github.com/assay-project/assay/checker/contract"
+	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/histories"
+)
+
+// torn is a history of one partition: 10 to 14 are acknowledged at offsets 0 to 4, of which 12 (offset 2) and up vanish with the
+// leader's disk, along with 15, which only a read has seen at offset 5. Then 22 to 26 take the offsets 2 to 6.
+func torn() *book {
+	b := &book{}
+	b.nemesis(histories.Note, contract.NoteGroup, "n1,n2", "led by n1 at epoch 1")
+	for i := range int64(5) {
+		b.send(histories.OK, 10+i, i)
+	}
+	b.send(histories.Info, 15, histories.Unset)
+	b.read(histories.Poll, "n1", 500, 10, 11, 12, 13, 14, 15)
+	b.h[len(b.h)-1].HW = 7 // one more was there, that nobody saw
+	b.nemesis(histories.Inject, "wipe:leader", "n1", "")
+	b.nemesis(histories.Note, contract.NotePromote, "n2", contract.Promotion{Epoch: 2, Leader: "n2", Forced: true}.String())
+	b.nemesis(histories.Heal, "wipe:leader", "n1", "wiped")
+	for i := range int64(7) {
+		b.send(histories.OK, 22+i, 2+i)
+	}
+	b.nemesis(histories.Note, harness.NoteLeader, "n2", "")
+	b.read(histories.Final, "n2", 1000, 10, 11, 22, 23, 24, 25, 26, 27, 28)
+	return b
+}
+
+// anomaly of a class about values and offsets of partition 0.
+func anomaly(class checker.Class, values, offsets []int64) checker.Anomaly {
+	return checker.Anomaly{Class: class, Values: values, Offsets: offsets, Explanation: "x"}
+}
+
+func permitted(h histories.History, cfg *contract.Config, a checker.Anomaly) bool {
+	got := judge(harness.JudgeInput{History: h, Config: cfg}, says{Verdict: checker.Invalid, Anomalies: []checker.Anomaly{a}})
+	return got.Anomalies[0].Permitted
+}
+
+func async() *contract.Config {
+	c := contract.Default(contract.MasterSlave, 2)
+	return &c
+}
+
+// Permitting lost-write permits what it implies, for the same messages and for no others.
+func TestImpliedForTheSameMessages(t *testing.T) {
+	h := torn().h
+	implied := []checker.Class{
+		checker.Nonlinearizable, checker.StaleRead, checker.InconsistentOffsets, checker.RolledBackRead, checker.PollSkip,
+		checker.NonmonotonicPoll, checker.OffsetRegress, checker.ReplicaDivergence,
+	}
+	for _, class := range implied {
+		for _, c := range []struct {
+			why     string
+			values  []int64
+			offsets []int64
+			want    bool
+		}{
+			{"an acknowledged message that vanished", []int64{13}, nil, true},
+			{"an open one that vanished, seen by a read only", []int64{15}, []int64{5}, true},
+			{"what vanished, and what took its offset", []int64{13, 23}, []int64{3}, true},
+			{"offsets of vanished messages", nil, []int64{2, 4}, true},
+			{"what took such offsets", []int64{23, 24}, []int64{3, 4}, true},
+			{"an offset below the committed end that a read stated", []int64{26}, []int64{6}, true},
+			{"messages that were never lost", []int64{10, 11}, nil, false},
+			{"offsets below the loss", nil, []int64{1}, false},
+			{"offsets beyond what had been there", []int64{27}, []int64{7}, false},
+			{"the partition alone", nil, nil, true},
+		} {
+			a := anomaly(class, c.values, c.offsets)
+			require.Equal(t, c.want, permitted(h, async(), a), "%s: %s", class, c.why)
+			a.Part = 1
+			require.False(t, permitted(h, async(), a), "%s: %s, in another partition", class, c.why)
+		}
+		wide := anomaly(class, nil, []int64{1, 3})
+		require.False(t, permitted(h, async(), wide), "%s from below the loss", class)
+		wide = anomaly(class, nil, []int64{3, 8})
+		require.Equal(t, class == checker.ReplicaDivergence, permitted(h, async(), wide), "a divergence is where it begins: %s", class)
+	}
+	for _, class := range []checker.Class{
+		checker.Unseen, checker.Duplicate, checker.Phantom, checker.AbortedRead, checker.NonmonotonicSend, checker.WeakAckLie, checker.Stall,
+	} {
+		require.False(t, permitted(h, async(), anomaly(class, []int64{13}, []int64{3})), "%s follows from no loss", class)
+	}
+	require.True(t, permitted(h, async(), anomaly(checker.LostWrite, []int64{10}, nil)), "lost-write itself is permitted outright")
+}
+
+// The same anomalies are excluded where the loss is: under sync replication with a safe promote.
+func TestNothingImpliedWithoutPermission(t *testing.T) {
+	b := torn()
+	for i := range b.h {
+		if b.h[i].Fault == contract.NotePromote {
+			b.h[i].Effect = contract.Promotion{Epoch: 2, Leader: "n2", Safe: true}.String()
+		}
+	}
+	cfg := async()
+	cfg.Replication = contract.Sync
+	for _, class := range []checker.Class{checker.LostWrite, checker.RolledBackRead, checker.InconsistentOffsets, checker.Nonlinearizable} {
+		require.False(t, permitted(b.h, cfg, anomaly(class, []int64{13}, []int64{3})), string(class))
+	}
+}
+
+// Two losses make two ranges: what lies between them was never lost.
+func TestTwoLosses(t *testing.T) {
+	b := torn()
+	b.h = b.h[:len(b.h)-3]      // up to the second generation, before the final read
+	b.send(histories.OK, 30, 9) // vanishes later, when 22 to 28 have been there for long
+	b.nemesis(histories.Note, harness.NoteLeader, "n2", "")
+	b.read(histories.Final, "n2", 1000, 10, 11, 22, 23, 24, 25, 26, 27, 28)
+	require.True(t, permitted(b.h, async(), anomaly(checker.PollSkip, nil, []int64{9})))
+	require.True(t, permitted(b.h, async(), anomaly(checker.PollSkip, nil, []int64{4})))
+	require.False(t, permitted(b.h, async(), anomaly(checker.PollSkip, nil, []int64{8})))
+}
+
+// Where only visible=appended permits it, weakly acknowledged messages may be rolled back, strongly acknowledged ones may not.
+func TestVisibleAppended(t *testing.T) {
+	b := &book{}
+	b.nemesis(histories.Note, contract.NoteGroup, "n1,n2", "led by n1 at epoch 1")
+	b.send(histories.OK, 10, 0)
+	b.send(histories.OK, 11, 1)
+	b.send(histories.Weak, 12, 2)
+	b.read(histories.Poll, "n1", 500, 10, 11, 12)
+	b.nemesis(histories.Inject, "wipe:leader", "n1", "")
+	b.nemesis(histories.Note, contract.NotePromote, "n2", contract.Promotion{Epoch: 2, Leader: "n2", Safe: true}.String())
+	b.nemesis(histories.Heal, "wipe:leader", "n1", "wiped")
+	b.send(histories.OK, 20, 1)
+	b.nemesis(histories.Note, harness.NoteLeader, "n2", "")
+	b.read(histories.Final, "n2", 1000, 10, 20)
+	cfg := async()
+	cfg.Replication, cfg.Visible = contract.Sync, contract.Appended
+	for _, class := range []checker.Class{checker.RolledBackRead, checker.InconsistentOffsets, checker.Nonlinearizable} {
+		require.True(t, permitted(b.h, cfg, anomaly(class, []int64{12}, []int64{2})), "the weak one: %s", class)
+		require.False(t, permitted(b.h, cfg, anomaly(class, []int64{11}, []int64{1})), "the strong one: %s", class)
+		require.False(t, permitted(b.h, cfg, anomaly(class, []int64{12, 11}, []int64{2})), "both: %s", class)
+	}
+	require.False(t, permitted(b.h, cfg, anomaly(checker.LostWrite, []int64{11}, nil)))
+	cfg.Visible = contract.Replicated
+	require.False(t, permitted(b.h, cfg, anomaly(checker.RolledBackRead, []int64{12}, []int64{2})))
+}
+
+// A partition whose end nobody read: nothing can be said about its messages, and the verdict is unknown whatever is permitted.
+func TestImpliedWithoutFinalRead(t *testing.T) {
+	b := torn()
+	b.h = b.h[:len(b.h)-3]
+	a := anomaly(checker.InconsistentOffsets, []int64{13}, []int64{3})
+	got := judge(harness.JudgeInput{History: b.h, Config: async()}, says{Verdict: checker.Invalid, Anomalies: []checker.Anomaly{a}})
+	require.Equal(t, harness.ExitUnknown, got.Exit)
+	require.Contains(t, fmt.Sprint(got.Unknown), "no final read of partition 0")
+}
+
+// Of one class, some anomalies may be permitted and others not: they are summed up apart, and the verdict is the worse.
+func TestMixed(t *testing.T) {
+	found := says{Verdict: checker.Invalid, Figures: map[string]float64{"rolled-back-read": 10}, Anomalies: []checker.Anomaly{
+		anomaly(checker.RolledBackRead, []int64{13}, nil), anomaly(checker.RolledBackRead, []int64{14}, nil), anomaly(checker.RolledBackRead, []int64{10}, nil),
+	}}
+	got := judge(harness.JudgeInput{History: torn().h, Config: async()}, found)
+	require.Equal(t, harness.ExitInvalid, got.Exit)
+	require.Len(t, got.Anomalies, 2)
+	require.False(t, got.Anomalies[0].Permitted)
+	require.EqualValues(t, 8, got.Anomalies[0].Count, "what is not listed counts as the worse kind")
+	require.EqualValues(t, 2, got.Anomalies[1].Count)
+}

@@ -1,0 +1,276 @@
+package harness_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-project/assay/checker"
+	"github.com/assay-project/assay/checker/contract"
+	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/histories"
+)
+
+// book builds a history line by line.
+type book struct{ h histories.History }
+
+func (b *book) add(op histories.Op) int64 {
+	op.Index = int64(len(b.h))
+	op.Time = op.Index * 1e6
+	b.h = append(b.h, op)
+	return op.Index
+}
+
+// op adds an operation: an invocation and a completion.
+func (b *book) op(typ histories.Type, process int, f string, change func(*histories.Op)) {
+	inv := histories.New(histories.Invoke, process, f)
+	inv.From = 0
+	done := inv
+	done.Type = typ
+	change(&done)
+	inv.Part, inv.Node, inv.Value, inv.From = done.Part, done.Node, done.Value, done.From
+	b.add(inv)
+	b.add(done)
+}
+
+func (b *book) send(typ histories.Type, value, offset int64) {
+	b.op(typ, int(value), histories.Send, func(op *histories.Op) { op.Value, op.Offset = value, offset })
+}
+
+// read adds a read of values from offset 0 on.
+func (b *book) read(f, node string, process int, values ...int64) {
+	b.op(histories.OK, process, f, func(op *histories.Op) {
+		op.Node, op.HW = node, int64(len(values))
+		for i, v := range values {
+			op.Msgs = append(op.Msgs, histories.Message{Offset: int64(i), Value: v})
+		}
+	})
+}
+
+func (b *book) nemesis(f, fault, nodes, effect string) {
+	op := histories.New(histories.Info, histories.NemesisProcess, f)
+	op.Fault, op.Node, op.Effect = fault, nodes, effect
+	b.add(op)
+}
+
+func (b *book) err(text string) { b.h[len(b.h)-1].Err = text }
+
+// good is a history that proves something: two messages, read in the end, and a fault with an effect.
+func good() *book {
+	b := &book{}
+	b.nemesis(histories.Note, contract.NoteGroup, "n1,n2", "led by n1 at epoch 1")
+	b.send(histories.OK, 10, 0)
+	b.nemesis(histories.Inject, "kill", "n1", "")
+	b.send(histories.OK, 11, 1)
+	b.nemesis(histories.Heal, "kill", "n1", "n1 killed")
+	b.nemesis(histories.Note, harness.NoteRecovery, "", "well after 1s")
+	b.nemesis(histories.Note, harness.NoteLeader, "n1", "")
+	b.read(histories.Final, "n1", 1000, 10, 11)
+	b.read(histories.Scan, "n1", 1001, 10, 11)
+	return b
+}
+
+// says is a checker with a given answer.
+type says checker.Result
+
+func (says) Name() string { return "says" }
+
+func (s says) Check(context.Context, histories.Reader) checker.Result { return checker.Result(s) }
+
+var (
+	fine      = says{Verdict: checker.Valid}
+	undecided = says{Reason: "out of time"}
+	duplicate = says{Verdict: checker.Invalid, Anomalies: []checker.Anomaly{{Class: checker.Duplicate, Witnesses: []int64{1}, Explanation: "twice"}}}
+	phantom   = says{Verdict: checker.Invalid, Anomalies: []checker.Anomaly{{Class: checker.Phantom, Explanation: "never sent"}}}
+)
+
+// retrying is a configuration that permits duplicates, whatever the faults.
+func retrying() *contract.Config {
+	c := contract.Default(contract.MasterSlave, 2)
+	c.Retries, c.Idempotence = 3, false
+	return &c
+}
+
+func judge(in harness.JudgeInput, checkers ...checker.Checker) harness.Judgement {
+	in.Checkers = checkers
+	return harness.Judge(context.Background(), in)
+}
+
+// Every combination of what a run can show has the exit code that the precedence 1 > 3 > 2 > 4 > 0 gives it, with an empty run weaker than
+// permitted anomalies, and an undecided one stronger.
+func TestPrecedence(t *testing.T) {
+	for i := range 1 << 6 {
+		has := func(bit int) bool { return i>>bit&1 == 1 }
+		failed, excluded, unsure, stopped, permitted, empty := has(0), has(1), has(2), has(3), has(4), has(5)
+		b := good()
+		if empty {
+			b.nemesis(histories.Inject, "slow", "n2", "")
+			b.nemesis(histories.Heal, "slow", "n2", "")
+		}
+		in := harness.JudgeInput{History: b.h, Config: retrying(), Interrupted: stopped}
+		checkers := []checker.Checker{fine}
+		if failed {
+			in.Err = errors.New("no space left")
+		}
+		if excluded {
+			checkers = append(checkers, phantom)
+		}
+		if unsure {
+			checkers = append(checkers, undecided)
+		}
+		if permitted {
+			checkers = append(checkers, duplicate)
+		}
+		want := harness.ExitValid
+		switch {
+		case failed:
+			want = harness.ExitError
+		case excluded:
+			want = harness.ExitInvalid
+		case unsure || stopped:
+			want = harness.ExitUnknown
+		case permitted:
+			want = harness.ExitPermitted
+		case empty:
+			want = harness.ExitUnknown
+		}
+		got := judge(in, checkers...)
+		require.Equal(t, want, got.Exit, "failed %v, excluded %v, undecided %v, interrupted %v, permitted %v, empty %v", failed, excluded, unsure, stopped, permitted, empty)
+		require.Equal(t, failed || unsure || stopped || empty, len(got.Unknown) > 0, "%v", got.Unknown)
+		require.Equal(t, stopped, got.Interrupted)
+		var s harness.Summary
+		got.Fill(&s)
+		require.Equal(t, want, s.Exit)
+		require.Equal(t, harness.VerdictName(want), s.Verdict)
+		require.NotNil(t, s.Anomalies)
+		require.NotNil(t, s.Unknown)
+		require.NotNil(t, s.Faults)
+	}
+}
+
+func TestWorseExit(t *testing.T) {
+	order := []int{0, 4, 2, 3, 1}
+	for i, a := range order {
+		for j, b := range order {
+			require.Equal(t, order[max(i, j)], harness.WorseExit(a, b))
+		}
+	}
+	require.Equal(t, 99, harness.WorseExit(99, 3), "what is no exit code counts as an error")
+	for exit, name := range map[int]string{0: "valid", 1: "error", 2: "unknown", 3: "invalid", 4: "permitted", 99: "error", -1: "error"} {
+		require.Equal(t, name, harness.VerdictName(exit))
+	}
+}
+
+// Each kind of emptiness turns a green verdict into unknown, and says why.
+func TestEmptyRunsProveNothing(t *testing.T) {
+	require.Equal(t, harness.ExitValid, judge(harness.JudgeInput{History: good().h}, fine).Exit)
+	without := func(f string) *book {
+		b := &book{}
+		for _, op := range good().h {
+			if op.F != f {
+				op.Index = int64(len(b.h))
+				b.h = append(b.h, op)
+			}
+		}
+		return b
+	}
+	for name, c := range map[string]struct {
+		in       harness.JudgeInput
+		checkers []checker.Checker
+		says     string
+	}{
+		"no checker":   {in: harness.JudgeInput{History: good().h}, says: "no checker judged the history"},
+		"undecided":    {in: harness.JudgeInput{History: good().h}, checkers: []checker.Checker{fine, undecided}, says: "says: out of time"},
+		"idle":         {in: harness.JudgeInput{History: histories.History{}}, checkers: []checker.Checker{fine}, says: "idle: no operation was invoked"},
+		"interrupted":  {in: harness.JudgeInput{History: good().h, Interrupted: true}, checkers: []checker.Checker{fine}, says: "interrupted"},
+		"out of time":  {in: harness.JudgeInput{History: good().h, Timeout: time.Nanosecond}, checkers: []checker.Checker{fine}, says: "out of time before it started"},
+		"planned only": {in: harness.JudgeInput{History: good().h, Faults: []string{"kill", "pause:leader"}}, checkers: []checker.Checker{fine}, says: "the fault pause:leader had no effect"},
+		"no ok": {in: harness.JudgeInput{History: func() histories.History {
+			b := &book{}
+			b.send(histories.Weak, 10, 0)
+			b.send(histories.Info, 11, 0)
+			b.read(histories.Final, "n1", 1000, 10)
+			return b.h
+		}()}, checkers: []checker.Checker{fine}, says: "no send was acknowledged"},
+		"few ok": {in: harness.JudgeInput{History: func() histories.History {
+			b := &book{}
+			b.send(histories.OK, 10, 0)
+			for i := range int64(200) {
+				b.send(histories.Fail, 20+i, 0)
+			}
+			b.read(histories.Final, "n1", 1000, 10)
+			return b.h
+		}()}, checkers: []checker.Checker{fine}, says: "only 1 of 201 sends were acknowledged"},
+		"no final read": {in: harness.JudgeInput{History: func() histories.History {
+			b := without(histories.Final)
+			return slices.DeleteFunc(b.h, func(op histories.Op) bool { return op.F == histories.Scan })
+		}()}, checkers: []checker.Checker{fine}, says: "no final read of partition 0"},
+		"the leader's scan only": {in: harness.JudgeInput{History: without(histories.Final).h}, checkers: []checker.Checker{fine}, says: "only the scan of its leader"},
+		"final read cut short": {in: harness.JudgeInput{History: func() histories.History {
+			b := without(histories.Scan)
+			for i := range b.h {
+				if b.h[i].F == histories.Final {
+					b.h[i].HW = 3
+				}
+			}
+			return b.h
+		}()}, checkers: []checker.Checker{fine}, says: "no final read of partition 0"},
+		"no effect": {in: harness.JudgeInput{History: func() histories.History {
+			b := good()
+			b.nemesis(histories.Inject, "partition:leader/alone", "n1", "")
+			b.nemesis(histories.Heal, "partition:leader/alone", "n1", "")
+			b.err("0 packets dropped")
+			return b.h
+		}()}, checkers: []checker.Checker{fine}, says: "the fault partition:leader/alone had no effect: 0 packets dropped"},
+		"says so itself": {in: harness.JudgeInput{History: func() histories.History {
+			b := good()
+			b.nemesis(histories.Note, harness.NoteInterrupted, "", "")
+			return b.h
+		}()}, checkers: []checker.Checker{fine}, says: "the run was interrupted"},
+		"not recovered": {in: harness.JudgeInput{History: func() histories.History {
+			b := good()
+			b.nemesis(histories.Note, harness.NoteRecovery, "", "")
+			b.err("not well after 60s: nobody leads")
+			return b.h
+		}()}, checkers: []checker.Checker{fine}, says: "nobody leads"},
+	} {
+		got := judge(c.in, c.checkers...)
+		require.Equal(t, harness.ExitUnknown, got.Exit, name)
+		require.Contains(t, fmt.Sprint(got.Unknown), c.says, name)
+	}
+}
+
+// One strike of a fault that had an effect is enough: the others may have come to nothing.
+func TestOneEffectIsEnough(t *testing.T) {
+	b := good()
+	b.nemesis(histories.Inject, "kill", "n1", "")
+	b.nemesis(histories.Heal, "kill", "n1", "")
+	got := judge(harness.JudgeInput{History: b.h, Faults: []string{"kill"}}, fine)
+	require.Equal(t, harness.ExitValid, got.Exit)
+	require.Len(t, got.Faults, 2)
+}
+
+// Without a manifest there is no contract, and every anomaly is excluded.
+func TestNoContract(t *testing.T) {
+	require.Equal(t, harness.ExitPermitted, judge(harness.JudgeInput{History: good().h, Config: retrying()}, duplicate).Exit)
+	require.Equal(t, harness.ExitInvalid, judge(harness.JudgeInput{History: good().h}, duplicate).Exit)
+}
+
+// Checkers list at most a thousand anomalies; the true number counts.
+func TestCounts(t *testing.T) {
+	many := says{
+		Verdict: checker.Invalid, Figures: map[string]float64{"duplicate": 5000},
+		Anomalies: []checker.Anomaly{{Class: checker.Duplicate, Explanation: "a", Witnesses: []int64{3}}, {Class: checker.Duplicate, Explanation: "b"}},
+	}
+	got := judge(harness.JudgeInput{History: good().h, Config: retrying()}, many, phantom)
+	require.Equal(t, []checker.Class{checker.Phantom, checker.Duplicate}, []checker.Class{got.Anomalies[0].Class, got.Anomalies[1].Class}, "what is excluded comes first")
+	require.EqualValues(t, 5000, got.Anomalies[1].Count)
+	require.Equal(t, []int64{3}, got.Anomalies[1].Witnesses)
+	require.Contains(t, got.Anomalies[1].Explanation, "a. Permitted: a retry after an answer that was lost")
+	require.Equal(t, harness.OpCounts{OK: 2}, got.Ops, "final reads are not counted")
+}
