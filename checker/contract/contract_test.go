@@ -1,0 +1,290 @@
+package contract_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-project/assay/checker"
+	"github.com/assay-project/assay/checker/contract"
+	"github.com/assay-project/assay/histories"
+)
+
+// cfg is a configuration of 3 nodes, changed.
+func cfg(change func(*contract.Config)) contract.Config {
+	c := contract.Default(contract.MasterSlave, 3)
+	if change != nil {
+		change(&c)
+	}
+	return c
+}
+
+func async(flush string) contract.Config {
+	return cfg(func(c *contract.Config) { c.Flush = flush })
+}
+
+func sync(copies int, flush string) contract.Config {
+	return cfg(func(c *contract.Config) { c.Replication, c.Copies, c.Flush = contract.Sync, copies, flush })
+}
+
+const sec = int64(1e9)
+
+// hit is a damage from second at to second until; until 0: for good.
+func hit(fault, node string, led bool, at, until int64) contract.Damage {
+	d := contract.Damage{Fault: fault, Node: node, Led: led, From: at * sec, Until: until * sec}
+	if until == 0 {
+		d.Until = math.MaxInt64
+	}
+	return d
+}
+
+func facts(damages ...contract.Damage) contract.Facts {
+	f := contract.Facts{Faults: make(map[string]bool), Damages: damages}
+	for _, d := range damages {
+		f.Faults[d.Fault] = true
+	}
+	return f
+}
+
+func promoted(f contract.Facts, ps ...contract.Promotion) contract.Facts {
+	f.Promotions = ps
+	return f
+}
+
+var (
+	safe   = contract.Promotion{Leader: "n2", Epoch: 2, Safe: true, Moved: true}
+	again  = contract.Promotion{Leader: "n1", Epoch: 4, Safe: true}
+	forced = contract.Promotion{Leader: "n3", Epoch: 3, Forced: true, Moved: true}
+)
+
+// without are faults that destroy nothing.
+func without(names ...string) contract.Facts {
+	f := facts()
+	for _, n := range names {
+		f.Faults[n] = true
+	}
+	return f
+}
+
+func classes(k contract.Contract) []checker.Class {
+	var all []checker.Class
+	for _, c := range everyClass {
+		if ok, _ := k.Permits(c); ok {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+var everyClass = []checker.Class{
+	checker.LostWrite, checker.Unseen, checker.Duplicate, checker.Phantom, checker.AbortedRead, checker.InconsistentOffsets,
+	checker.NonmonotonicSend, checker.NonmonotonicPoll, checker.PollSkip, checker.RolledBackRead, checker.StaleRead, checker.OffsetRegress,
+	checker.ReplicaDivergence, checker.WeakAckLie, checker.Nonlinearizable, checker.Stall,
+}
+
+func kinds(cs ...checker.Class) []checker.Class { return cs }
+
+// The rows of the verification matrix that are about this mode (semantics.md 6.1), with what each permits. Rows about things that the
+// reference broker does not have (registries, consumer offsets, slave-acting) are not among them.
+func TestMatrixRows(t *testing.T) {
+	both := func(fault string, atLeader, atFollower string) contract.Facts {
+		return facts(hit(atLeader, "n1", true, 10, 12), hit(atFollower, "n2", false, 11, 12))
+	}
+	loss, diverge, unseen := checker.LostWrite, checker.ReplicaDivergence, checker.Unseen
+	for _, row := range []struct {
+		id, what string
+		cfg      contract.Config
+		facts    contract.Facts
+		permits  []checker.Class
+	}{
+		{"VMS-01", "async, async flush, kill of the master", async("async"), without("kill"), nil},
+		{"VMS-02", "async, async flush, power loss of the master that returns", async("async"), facts(hit("power", "n1", true, 10, 12)), kinds(loss, diverge)},
+		{"VMS-03", "async, sync flush, power loss of the master", async("sync"), facts(hit("power", "n1", true, 10, 12)), nil},
+		{"VMS-04", "async, disk of the master lost, a slave promoted", async("sync"), promoted(facts(hit("wipe", "n1", true, 10, 20)), forced), kinds(loss)},
+		{"VMS-04", "the same, async flush", async("async"), promoted(facts(hit("wipe", "n1", true, 10, 20)), forced), kinds(loss)},
+		{"VMS-05", "sync, async flush, kill of the master", sync(2, "async"), without("kill"), nil},
+		{"VMS-06", "sync, one slave of one, disk of the master lost, the slave promoted", pair(sync(2, "async")), promoted(facts(hit("wipe", "n1", true, 10, 20)), safe), nil},
+		{"VMS-06", "the same with two slaves and a safe promote", sync(2, "async"), promoted(facts(hit("wipe", "n1", true, 10, 20)), safe), nil},
+		{"VMS-07", "sync, two slaves, the other slave promoted by force", sync(2, "async"), promoted(facts(hit("wipe", "n1", true, 10, 20)), forced), kinds(loss)},
+		{"VMS-08", "sync, async flush, power loss of the master that returns unpromoted", sync(2, "async"), facts(hit("power", "n1", true, 10, 12)), kinds(loss, unseen, diverge)},
+		{"VMS-09", "sync, async flush, power loss of both", pair(sync(2, "async")), both("power", "power", "power"), kinds(loss, unseen, diverge)},
+		{"VMS-10", "sync, flush on the master, power loss of both", pair(sync(2, "leader")), both("power", "power", "power"), kinds(unseen, diverge)},
+		{"VMS-10", "sync, flush on every copy, power loss of both", pair(sync(2, "sync")), both("power", "power", "power"), nil},
+		{"VMS-11", "sync, flush on the master, disk of the master lost and power loss of the slave", pair(sync(2, "leader")), promoted(both("", "wipe", "power"), safe), kinds(loss)},
+		{"VMS-11", "the same with flush on every copy", pair(sync(2, "sync")), promoted(both("", "wipe", "power"), safe), nil},
+		{"VMS-12", "sync, the slave cut off", pair(sync(2, "async")), without("partition"), nil},
+		{"VMS-13", "sync that waits for one copy: the master's", sync(1, "async"), promoted(facts(hit("wipe", "n1", true, 10, 20)), forced), kinds(loss)},
+		{"VMS-14", "sync, the slave down", sync(2, "async"), without("kill", "restart"), nil},
+		{"VMS-14", "the same with visible=appended, until the master loses its tail", appended(sync(2, "sync")), without("kill"), nil},
+		{"VMS-14", "visible=appended, disk of the master lost", appended(sync(2, "sync")), promoted(facts(hit("wipe", "n1", true, 10, 20)), safe), kinds(checker.RolledBackRead)},
+		{"VMS-15", "clients cut off", async("async"), without("partition"), nil},
+		{"VMS-16", "readers on a slow slave", async("async"), without("slow", "kill"), nil},
+		{"VMS-22", "the master paused for a minute", async("async"), without("pause"), nil},
+		{"VMS-23", "sync flush, fsync fails on the master", async("sync"), facts(hit("fsync", "n1", true, 10, 0)), kinds(checker.Stall)},
+		{"VMS-24", "a slave longer than its master: refused", sync(2, "async"), facts(hit("power", "n1", true, 10, 0)), kinds(loss, unseen, diverge)},
+	} {
+		got := contract.For(contract.Conditions{Config: row.cfg, Facts: row.facts})
+		require.ElementsMatch(t, row.permits, classes(got), "%s: %s", row.id, row.what)
+	}
+}
+
+// pair makes it a group of two.
+func pair(c contract.Config) contract.Config {
+	c.Nodes = 2
+	return c
+}
+
+func appended(c contract.Config) contract.Config {
+	c.Visible = contract.Appended
+	return c
+}
+
+// Cells that no row of the matrix has.
+func TestCells(t *testing.T) {
+	retries := cfg(func(c *contract.Config) { c.Retries = 3 })
+	plain := cfg(func(c *contract.Config) { c.Retries, c.Idempotence = 3, false })
+	loss := checker.LostWrite
+	acks1 := func(c contract.Config) contract.Config { c.Acks = "1"; return c }
+	for _, c := range []struct {
+		what    string
+		cfg     contract.Config
+		facts   contract.Facts
+		permits []checker.Class
+	}{
+		{"nothing happened", async("async"), facts(), nil},
+		{"faults that destroy nothing, all together", async("async"), without("kill", "pause", "partition", "slow", "loss", "restart", "promote"), nil},
+		{"power loss of a follower: the leader has everything", async("async"), facts(hit("power", "n2", false, 10, 12)), nil},
+		{"power loss of all followers", sync(2, "async"), facts(hit("power", "n2", false, 10, 12), hit("power", "n3", false, 10, 12)), nil},
+		{"disks of all followers lost", sync(2, "async"), facts(hit("wipe", "n2", false, 10, 12), hit("wipe", "n3", false, 10, 12)), nil},
+		{"power loss of the leader, flush=leader: frames were shipped before they were flushed", async("leader"), facts(hit("power", "n1", true, 10, 12)), kinds(checker.ReplicaDivergence)},
+		{"the leader's disk lost, then another's, after the first has caught up", sync(2, "async"), promoted(facts(hit("wipe", "n1", true, 10, 15), hit("wipe", "n2", true, 30, 35)), safe, safe), nil},
+		{"the same, before it has caught up", sync(2, "async"), promoted(facts(hit("wipe", "n1", true, 10, 35), hit("wipe", "n2", true, 30, 35)), safe, safe), kinds(loss)},
+		{"a majority of three disks lost, the leader's among them", sync(2, "sync"), facts(hit("wipe", "n1", true, 10, 12), hit("wipe", "n3", false, 10, 12)), kinds(loss)},
+		{"the same with three copies: one is left", sync(3, "sync"), promoted(facts(hit("wipe", "n1", true, 10, 12), hit("wipe", "n3", false, 10, 12)), safe), nil},
+		{"two disks lost in different groups", sync(2, "sync"), promoted(facts(hit("wipe", "n1", true, 10, 12), other(hit("wipe", "n3", false, 10, 12))), safe), nil},
+		{"all disks lost", sync(3, "sync"), facts(hit("wipe", "n1", true, 1, 0), hit("wipe", "n2", false, 1, 0), hit("wipe", "n3", false, 1, 0)), kinds(loss)},
+		{"a follower without its tail, and the leader's disk lost before it had caught up", sync(2, "async"), promoted(facts(hit("power", "n2", false, 10, 20), hit("wipe", "n1", true, 15, 30)), safe), kinds(loss)},
+		{"the same with flush=sync: a power loss takes nothing", sync(2, "sync"), promoted(facts(hit("power", "n2", false, 10, 20), hit("wipe", "n1", true, 15, 30)), safe), nil},
+		{"a safe promote", async("async"), promoted(facts(), safe), nil},
+		{"the present leader again", async("async"), promoted(facts(), again), nil},
+		{"a forced promote without any other fault", sync(2, "sync"), promoted(facts(), forced), kinds(loss)},
+		{"acks=1, a safe promote that moved", acks1(sync(2, "sync")), promoted(facts(), safe), kinds(loss)},
+		{"acks=1, the present leader again", acks1(sync(2, "sync")), promoted(facts(), again), nil},
+		{"acks=1, kill", acks1(sync(2, "sync")), without("kill"), nil},
+		{"acks=1, flush=sync, power loss of the leader: the append was not flushed yet", acks1(sync(2, "sync")), facts(hit("power", "n1", true, 10, 12)), kinds(loss)},
+		{"acks=1, the leader's disk lost", acks1(sync(2, "sync")), promoted(facts(hit("wipe", "n1", true, 10, 12)), safe), kinds(loss)},
+		{"retries with idempotence", retries, without("loss"), nil},
+		{"retries without", plain, without("loss"), kinds(checker.Duplicate, checker.NonmonotonicSend)},
+		{"visible=appended, kill", appended(async("async")), without("kill"), nil},
+		{"visible=appended, a safe promote that moved", appended(sync(2, "async")), promoted(facts(), safe), kinds(checker.RolledBackRead)},
+		{"visible=appended, the present leader again", appended(sync(2, "async")), promoted(facts(), again), nil},
+		{"visible=appended, flush=sync, power loss of the leader: only what is flushed is visible", appended(sync(2, "sync")), facts(hit("power", "n1", true, 10, 12)), nil},
+		{"visible=appended, power loss of the leader", appended(async("async")), facts(hit("power", "n1", true, 10, 12)), kinds(loss, checker.RolledBackRead, checker.ReplicaDivergence)},
+		{"a bit flip at a follower", sync(2, "sync"), facts(hit("corrupt", "n2", false, 10, 0)), kinds(checker.Stall)},
+		{"a bit flip at the leader", sync(2, "sync"), facts(hit("corrupt", "n1", true, 10, 0)), kinds(loss, checker.ReplicaDivergence, checker.Stall)},
+		{"a full disk", sync(2, "sync"), facts(hit("full", "n1", true, 10, 0)), kinds(checker.Stall)},
+	} {
+		got := contract.For(contract.Conditions{Config: c.cfg, Facts: c.facts})
+		require.ElementsMatch(t, c.permits, classes(got), c.what)
+		for _, p := range got.Permissions() {
+			require.NotEmpty(t, p.Reason)
+			require.Regexp(t, `^VMS-\d\d(, VMS-\d\d)*$`, p.Rows)
+			ok, why := got.Permits(p.Class)
+			require.True(t, ok)
+			require.Contains(t, why, "VMS-")
+		}
+		diverges, _ := got.Permits(checker.ReplicaDivergence)
+		require.Equal(t, diverges, got.DivergencePermitted())
+	}
+}
+
+func other(d contract.Damage) contract.Damage {
+	d.Group = 1
+	return d
+}
+
+// No rule ever permits these: they are bugs in every configuration.
+func TestNeverPermitted(t *testing.T) {
+	for _, r := range contract.Rules() {
+		for _, c := range []checker.Class{checker.Phantom, checker.AbortedRead, checker.WeakAckLie} {
+			require.NotContains(t, r.Permits, c)
+		}
+	}
+	for _, c := range []checker.Class{checker.Phantom, checker.AbortedRead, checker.WeakAckLie, checker.LostWrite, checker.Duplicate, checker.Unseen, checker.Stall} {
+		require.False(t, contract.Implied(c))
+	}
+}
+
+// The zero Contract, and that of a mode without rules, exclude everything.
+func TestDefaultIsExclusion(t *testing.T) {
+	require.Empty(t, classes(contract.Contract{}))
+	all := facts(hit("wipe", "n1", true, 1, 0), hit("power", "n2", true, 1, 0))
+	unknown := cfg(func(c *contract.Config) { c.Mode = "dledger" })
+	require.Empty(t, classes(contract.For(contract.Conditions{Config: unknown, Facts: all})))
+}
+
+func TestParse(t *testing.T) {
+	c, err := contract.Parse(contract.MasterSlave, 4, map[string]string{
+		"replication": "sync", "copies": "3", "flush": "leader", "visible": "appended", "acks": "-1", "idempotence": "false", "retries": "2", "groups": "2", "partitions": "9",
+	})
+	require.NoError(t, err)
+	require.Equal(t, contract.Config{
+		Mode: contract.MasterSlave, Nodes: 2, Replication: "sync", Copies: 3, Flush: "leader", Visible: "appended", Acks: "all", Retries: 2,
+	}, c)
+	c, err = contract.Parse(contract.MasterSlave, 3, nil)
+	require.NoError(t, err)
+	require.Equal(t, contract.Default(contract.MasterSlave, 3), c)
+	for _, bad := range []map[string]string{
+		{"replication": "semi"}, {"flush": ""}, {"visible": "x"}, {"acks": "2"}, {"copies": "two"}, {"copies": "0"}, {"retries": "-1"}, {"groups": "0"}, {"idempotence": "maybe"},
+	} {
+		_, err := contract.Parse(contract.MasterSlave, 3, bad)
+		require.ErrorContains(t, err, "contract: ", "%v", bad)
+	}
+}
+
+// The facts come from the nemesis' ops of the history, with the leader as it was at the time.
+func TestFactsOf(t *testing.T) {
+	var h histories.History
+	add := func(at int64, f, fault, nodes, effect string) *histories.Op {
+		op := histories.New(histories.Info, histories.NemesisProcess, f)
+		op.Index, op.Time, op.Fault, op.Node, op.Effect = int64(len(h)), at*sec, fault, nodes, effect
+		h = append(h, op)
+		return &h[len(h)-1]
+	}
+	add(0, histories.Note, contract.NoteGroup, "n1,n2", "led by n1 at epoch 1")
+	add(0, histories.Note, contract.NoteGroup, "n4,n3", "led by n4 at epoch 1").Part = 1
+	add(1, histories.Inject, "slow:follower", "n2", "")
+	add(2, histories.Inject, "wipe:leader", "n1", "")
+	add(3, histories.Note, contract.NotePromote, "n2", contract.Promotion{Epoch: 3, Leader: "n2", Safe: true}.String())
+	add(4, histories.Heal, "wipe:leader", "n1", "wiped")
+	add(5, histories.Note, contract.NoteCaughtUp, "n1", "")
+	add(6, histories.Inject, "power:all", "n1,n2,n3,n4", "")
+	add(7, histories.Note, contract.NotePromote, "n2", contract.Promotion{Epoch: 5, Leader: "n2", Forced: true}.String())
+	add(8, histories.Inject, "wipe", "", "").Err = "not struck"
+	add(9, histories.Note, contract.NotePromote, "n1", "").Err = "refused"
+	got := contract.FactsOf(h)
+	require.Equal(t, map[string]bool{"slow": true, "wipe": true, "power": true}, got.Faults)
+	require.Equal(t, []contract.Damage{
+		{Fault: "wipe", Node: "n1", Led: true, From: 2 * sec, Until: 5 * sec},
+		{Fault: "power", Node: "n1", From: 6 * sec, Until: math.MaxInt64},
+		{Fault: "power", Node: "n2", Led: true, From: 6 * sec, Until: math.MaxInt64},
+		{Fault: "power", Node: "n3", Group: 1, From: 6 * sec, Until: math.MaxInt64},
+		{Fault: "power", Node: "n4", Group: 1, Led: true, From: 6 * sec, Until: math.MaxInt64},
+	}, got.Damages)
+	require.Equal(t, []contract.Promotion{
+		{Leader: "n2", Epoch: 3, Safe: true, Moved: true},
+		{Leader: "n2", Epoch: 5, Forced: true},
+	}, got.Promotions)
+}
+
+// Without notes of who led, every damaged node may have; and a promote whose note cannot be read was not safe.
+func TestFactsOfLittle(t *testing.T) {
+	op := histories.New(histories.Info, histories.NemesisProcess, histories.Inject)
+	op.Fault, op.Node = "power", "n2"
+	note := histories.New(histories.Info, histories.NemesisProcess, histories.Note)
+	note.Fault, note.Node, note.Effect = contract.NotePromote, "n2", "?"
+	got := contract.FactsOf(histories.History{op, note})
+	require.True(t, got.Damages[0].Led)
+	require.False(t, got.Promotions[0].Safe)
+}
