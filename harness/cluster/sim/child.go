@@ -61,6 +61,9 @@ func ChildMain(handlers map[string]Handler) {
 	}
 	_ = os.Unsetenv(childEnv)
 	c := &child{out: os.NewFile(resultFD, "results")}
+	// Ctrl-C in a terminal reaches the child as well as its parent.
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	in := bufio.NewReader(os.Stdin)
 	first, err := in.ReadBytes('\n')
 	if err != nil {
@@ -73,8 +76,8 @@ func ChildMain(handlers map[string]Handler) {
 	if handler == nil {
 		c.fail(fmt.Errorf("this program has no handler %q", c.req.Handler))
 	}
+	go c.awaitSignal(signals)
 	go c.awaitStop(in)
-	go c.awaitSignal()
 	go c.guard()
 	debug.SetGCPercent(childGC)
 	// Package testing is the only way to a bubble. It parses os.Args, prints on standard output and exits.
@@ -153,10 +156,8 @@ func (c *child) awaitStop(in io.Reader) {
 	c.die("the simulation did not stop within %v of being asked to", stopGrace)
 }
 
-// awaitSignal runs outside the bubble: Ctrl-C in a terminal reaches the child as well as its parent.
-func (c *child) awaitSignal() {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+// awaitSignal runs outside the bubble.
+func (c *child) awaitSignal(signals <-chan os.Signal) {
 	for range signals {
 		c.stop.Store(true)
 	}
