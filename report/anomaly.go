@@ -9,7 +9,7 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// maxFaultsShown bounds the faults listed between two witnesses.
+// maxFaultsShown bounds the faults listed between the witnesses of one anomaly. The first ones are the ones that count.
 const maxFaultsShown = 30
 
 // AnomalyText writes one anomaly with its witnesses in full, and the faults between them. n counts from 1 in d.Findings.
@@ -39,7 +39,7 @@ func AnomalyText(w io.Writer, d *Document, h histories.Reader, n int, color bool
 	if len(f.Values) > 0 {
 		about = f.Values[0]
 	}
-	for _, l := range gather(h, d.Findings[n-1:n]).lines(f) {
+	for _, l := range gather(h, d.Findings[n-1:n]).lines(f, maxFaultsShown) {
 		text := fmt.Sprintf("%s  op %-7d %s", stamp(&l.Op), l.Op.Index, describe(&l.Op, about))
 		if l.Fault {
 			text = p.style.yellow(text)
@@ -92,8 +92,8 @@ func gather(h histories.Reader, findings []Finding) *evidence {
 	return e
 }
 
-// lines returns the witnesses of one finding with their invocations and the faults between the first and the last, in the order of the history.
-func (e *evidence) lines(f *Finding) []LifeLine {
+// lines returns the witnesses of one finding with their invocations and the first faults between them, in the order of the history.
+func (e *evidence) lines(f *Finding, maxFaults int) []LifeLine {
 	if len(f.Witnesses) == 0 {
 		return nil
 	}
@@ -108,7 +108,7 @@ func (e *evidence) lines(f *Finding) []LifeLine {
 	}
 	first, last, shown := slices.Min(f.Witnesses), slices.Max(f.Witnesses), 0
 	for i := range e.faults {
-		if op := &e.faults[i]; op.Index > first && op.Index < last && shown < maxFaultsShown {
+		if op := &e.faults[i]; op.Index > first && op.Index < last && shown < maxFaults {
 			shown++
 			byIndex[op.Index] = LifeLine{Op: *op, Fault: true}
 		}

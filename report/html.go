@@ -15,11 +15,13 @@ import (
 
 // What the page shows at most; all of it is in verdict.json and history.jsonl.
 const (
-	maxPageFindings  = 40      // of each class
-	maxPageWitnesses = 24      // op lines of each finding
-	maxPageFaults    = 2000    // in the table
-	maxPicture       = 8 << 20 // bytes of Porcupine's picture
-	laneHeight       = 26      // pixels from one lane of faults to the next
+	maxPageFindings   = 40      // of each class
+	maxPageOpen       = 5       // of them that are not folded away
+	maxPageWitnesses  = 40      // op lines of each finding
+	maxPageFaultLines = 12      // of them that are faults
+	maxPageFaults     = 2000    // in the table
+	maxPicture        = 8 << 20 // bytes of Porcupine's picture
+	laneHeight        = 26      // pixels from one lane of faults to the next
 )
 
 //go:embed page.html.tmpl
@@ -85,7 +87,8 @@ type findingGroup struct {
 	Count     string
 	Permitted bool
 	Why       string
-	Findings  []findingRow
+	Findings  []findingRow // the first ones
+	Folded    []findingRow
 	More      int
 }
 
@@ -223,9 +226,13 @@ func findingGroups(d *Document, h histories.Reader) []findingGroup {
 	}
 	e := gather(h, shown)
 	for i := range groups {
-		for j := range groups[i].Findings {
-			row := &groups[i].Findings[j]
+		g := &groups[i]
+		for j := range g.Findings {
+			row := &g.Findings[j]
 			row.fill(e, &d.Findings[row.Number-1])
+		}
+		if len(g.Findings) > maxPageOpen+1 {
+			g.Findings, g.Folded = g.Findings[:maxPageOpen], g.Findings[maxPageOpen:]
 		}
 	}
 	if len(groups) > 0 && len(groups[0].Findings) > 0 {
@@ -240,7 +247,7 @@ func (r *findingRow) fill(e *evidence, f *Finding) {
 	if len(f.Values) > 0 {
 		about = f.Values[0]
 	}
-	lines := e.lines(f)
+	lines := e.lines(f, maxPageFaultLines)
 	r.More = max(0, len(lines)-maxPageWitnesses)
 	for i := range lines[:len(lines)-r.More] {
 		op := &lines[i].Op

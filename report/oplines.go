@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -58,6 +59,9 @@ func describeNemesis(op *histories.Op) string {
 		if part != "" {
 			text += " " + part
 		}
+	}
+	if op.F == histories.Note && op.Fault == harness.NoteLeader {
+		text += fmt.Sprintf(" of partition %d", op.Part)
 	}
 	if op.Effect != "" {
 		text += ": " + op.Effect

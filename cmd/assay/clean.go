@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assay-project/assay/harness/cluster/docker"
+)
+
+// cleanTimeout bounds `assay clean`: a busy engine takes seconds for each container.
+const cleanTimeout = 2 * time.Minute
+
+func (a *app) cleanCommand() *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "clean",
+		Short: "Remove what an interrupted run left behind",
+		Long: `Remove the containers, networks and volumes of runs whose process is gone. What belongs to a run that is still going on, and
+everything that assay did not make, stays. The store of runs is not touched.`,
+		Args: exactArgs(0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			if ctx == nil {
+				ctx = context.Background()
+			}
+			ctx, cancel := context.WithTimeout(ctx, cleanTimeout)
+			defer cancel()
+			r, err := docker.Clean(ctx, force)
+			for _, name := range slices.Concat(r.Containers, r.Volumes, r.Networks) {
+				fmt.Fprintln(a.stdout, "removed", name)
+			}
+			for _, name := range r.Kept {
+				fmt.Fprintln(a.stdout, "kept", name, "(its run is going on, or was started elsewhere)")
+			}
+			if err != nil {
+				return err
+			}
+			if r.Empty() && len(r.Kept) == 0 {
+				fmt.Fprintln(a.stdout, "nothing to remove")
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&force, "force", false, "also remove what belongs to runs that are going on")
+	return cmd
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/assay-project/assay/checker"
+	"github.com/assay-project/assay/harness"
+)
+
+// printJSON writes one object on standard output.
+func (a *app) printJSON(v any) {
+	b, err := json.Marshal(v)
+	if err != nil { // cannot happen: every type that comes here has only encodable fields
+		panic(fmt.Sprintf("encoding a result: %v", err))
+	}
+	fmt.Fprintf(a.stdout, "%s\n", b)
+}
+
+// complete makes every list of s one that is there, so that scripts meet [] and never null.
+func complete(s harness.Summary) harness.Summary {
+	if s.Unknown == nil {
+		s.Unknown = []string{}
+	}
+	if s.Anomalies == nil {
+		s.Anomalies = []harness.AnomalySummary{}
+	}
+	for i := range s.Anomalies {
+		if s.Anomalies[i].Witnesses == nil {
+			s.Anomalies[i].Witnesses = []int64{}
+		}
+	}
+	if s.Faults == nil {
+		s.Faults = []harness.FaultRecord{}
+	}
+	for i := range s.Faults {
+		if s.Faults[i].Nodes == nil {
+			s.Faults[i].Nodes = []harness.NodeID{}
+		}
+	}
+	for i := range s.Seeds {
+		if s.Seeds[i].Anomalies == nil {
+			s.Seeds[i].Anomalies = []checker.Class{}
+		}
+	}
+	return s
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/assay-project/assay/harness/experiment"
+)
+
+// listNames are what `assay list` knows, in the order of its help.
+var listNames = [...]string{"modes", "faults", "workloads", "options", "targets"}
+
+func (a *app) listCommand() *cobra.Command {
+	var env string
+	cmd := &cobra.Command{
+		Use:       "list modes|faults|workloads|options|targets",
+		Short:     "List what there is to choose from",
+		ValidArgs: listNames[:],
+		Example: `  assay list faults               what can be done to a cluster, and where
+  assay list faults --env docker  what can be done to containers
+  assay list options              the keys of --set`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 || !slices.Contains(listNames[:], args[0]) {
+				return fmt.Errorf("list takes one of %s (see assay list --help)", strings.Join(listNames[:], ", "))
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			if env != "" && !slices.Contains(experiment.Environments(), env) {
+				return fmt.Errorf("--env %q: there is %s", env, strings.Join(experiment.Environments(), ", "))
+			}
+			return a.list(args[0], env)
+		},
+	}
+	cmd.Flags().StringVar(&env, "env", "", "only what this environment can do")
+	return cmd
+}
+
+func (a *app) list(what, env string) error {
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	switch what {
+	case "modes":
+		for _, m := range experiment.Modes() {
+			fmt.Fprintf(w, "%s\t%s\n", m.Name, m.Doc)
+		}
+	case "workloads":
+		for _, m := range experiment.Workloads() {
+			fmt.Fprintf(w, "%s\t%s\n", m.Name, m.Doc)
+		}
+	case "targets":
+		for _, m := range experiment.Targets() {
+			fmt.Fprintf(w, "%s\t%s\n", m.Name, m.Doc)
+		}
+	case "options":
+		fmt.Fprintln(w, "option\tdefault\tallowed\tmodes\t")
+		for _, o := range experiment.Options() {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", o.Name, o.Default, o.Allowed, strings.Join(o.Modes, ","), o.Doc)
+		}
+	case "faults":
+		return a.listFaults(w, env)
+	default:
+		return errors.New("nothing to list")
+	}
+	return w.Flush()
+}
+
+// listFaults describes the faults, their roles and shapes, the default of each first.
+func (a *app) listFaults(w *tabwriter.Writer, env string) error {
+	faults, err := experiment.Faults()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "fault\tkind\tenvironments\twhat it does")
+	for _, f := range faults {
+		if env != "" && !slices.Contains(f.Envs, env) {
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", f.Name, f.Kind, strings.Join(f.Envs, ","), f.Doc)
+		roles := make([]string, len(f.Roles))
+		for i, r := range f.Roles {
+			roles[i] = ":" + r
+		}
+		fmt.Fprintf(w, "\t\t\t%s\n", strings.Join(roles, " "))
+		if len(f.Shapes) > 0 {
+			fmt.Fprintf(w, "\t\t\t/%s\n", strings.Join(f.Shapes, " /"))
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.stdout, "\nA fault is name[:role][/shape], e.g. kill, wipe:leader, partition:leader/alone/with-clients. The first role and shape are the default.")
+	return nil
+}

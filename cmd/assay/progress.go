@@ -1,0 +1,220 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/histories"
+)
+
+// progressEvery is how often the line is written anew.
+const progressEvery = 200 * time.Millisecond
+
+// progress is the updating line on standard error. It reads the history as it grows, so it needs nothing from whoever runs the test, in
+// this process or another. A nil *progress shows nothing.
+type progress struct {
+	w     io.Writer
+	total time.Duration // of the load
+	seeds int
+	end   chan struct{}
+	done  chan struct{} // closed when the last line is cleared
+	once  sync.Once
+
+	mu       sync.Mutex // guards what follows
+	history  string     // path; empty until a run has begun
+	verdicts []string   // of the seeds that are done
+}
+
+// newProgress returns nil where nothing is to be shown.
+func (a *app) newProgress(f *runFlags) *progress {
+	if !f.progress && !a.terminal {
+		return nil
+	}
+	p := &progress{w: a.stderr, total: f.spec.Time, seeds: f.seeds, end: make(chan struct{}), done: make(chan struct{})}
+	go p.show()
+	return p
+}
+
+// follow shows the run from now on.
+func (p *progress) follow(run *histories.Run) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.history = run.HistoryPath()
+}
+
+// finished counts a seed that is done.
+func (p *progress) finished(s harness.Summary) {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.verdicts = append(p.verdicts, s.Verdict)
+}
+
+// stop clears the line.
+func (p *progress) stop() {
+	if p == nil {
+		return
+	}
+	p.once.Do(func() { close(p.end) })
+	<-p.done
+}
+
+func (p *progress) show() {
+	defer close(p.done)
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	var t tail
+	defer t.close()
+	shown := 0
+	for {
+		select {
+		case <-p.end:
+			if shown > 0 {
+				fmt.Fprintf(p.w, "\r%s\r", strings.Repeat(" ", shown))
+			}
+			return
+		case <-tick.C:
+		}
+		line := p.line(&t)
+		if line == "" {
+			continue
+		}
+		fmt.Fprintf(p.w, "\r%s%s", line, strings.Repeat(" ", max(0, shown-len(line))))
+		shown = max(shown, len(line))
+	}
+}
+
+func (p *progress) line(t *tail) string {
+	p.mu.Lock()
+	history, verdicts := p.history, slices.Clone(p.verdicts)
+	p.mu.Unlock()
+	if p.seeds > 1 {
+		return seedsLine(verdicts, p.seeds)
+	}
+	if history == "" || !t.read(history) {
+		return ""
+	}
+	return t.line(p.total)
+}
+
+func seedsLine(verdicts []string, seeds int) string {
+	line := fmt.Sprintf("%d of %d seeds", len(verdicts), seeds)
+	for _, v := range []string{"valid", "permitted", "unknown", "invalid", "error"} {
+		n := 0
+		for _, got := range verdicts {
+			if got == v {
+				n++
+			}
+		}
+		if n > 0 {
+			line += fmt.Sprintf("  %s %d", v, n)
+		}
+	}
+	return line
+}
+
+// tail reads a history that grows.
+type tail struct {
+	file    *os.File
+	r       *bufio.Reader
+	partial []byte // a line that is not complete yet
+	ops     harness.OpCounts
+	now     time.Duration
+	faults  []string // that are on
+	final   bool     // the final reads have begun
+
+	lastDone int64
+	lastNow  time.Duration
+	rate     float64
+}
+
+// read takes what was appended, and reports whether there is a history at all.
+func (t *tail) read(path string) bool {
+	if t.file == nil {
+		f, err := os.Open(path)
+		if err != nil {
+			return false
+		}
+		t.file, t.r = f, bufio.NewReaderSize(f, 1<<16)
+	}
+	for {
+		part, err := t.r.ReadBytes('\n')
+		t.partial = append(t.partial, part...)
+		if err != nil {
+			return errors.Is(err, io.EOF)
+		}
+		if op, err := histories.DecodeOp(t.partial); err == nil {
+			t.add(&op)
+		}
+		t.partial = t.partial[:0]
+	}
+}
+
+func (t *tail) close() {
+	if t.file != nil {
+		_ = t.file.Close() // it was only read
+	}
+}
+
+func (t *tail) add(op *histories.Op) {
+	t.now = time.Duration(op.Time)
+	if op.Process == histories.NemesisProcess {
+		name := strings.TrimSpace(op.Fault + " " + op.Node)
+		switch op.F {
+		case histories.Inject:
+			t.faults = append(t.faults, name)
+		case histories.Heal:
+			if i := slices.Index(t.faults, name); i >= 0 {
+				t.faults = slices.Delete(t.faults, i, i+1)
+			}
+		}
+		return
+	}
+	t.final = t.final || op.F == histories.Final || op.F == histories.Scan
+	switch op.Type {
+	case histories.OK:
+		t.ops.OK++
+	case histories.Weak:
+		t.ops.Weak++
+	case histories.Fail:
+		t.ops.Fail++
+	case histories.Info:
+		t.ops.Info++
+	}
+}
+
+func (t *tail) line(total time.Duration) string {
+	done := t.ops.OK + t.ops.Weak + t.ops.Info + t.ops.Fail
+	if dt := t.now - t.lastNow; dt > 0 {
+		t.rate = float64(done-t.lastDone) / dt.Seconds()
+		t.lastDone, t.lastNow = done, t.now
+	}
+	line := fmt.Sprintf("%3.0fs of %.0fs  %4.0f op/s  ok %d weak %d info %d fail %d", t.now.Seconds(), total.Seconds(), t.rate, t.ops.OK, t.ops.Weak, t.ops.Info, t.ops.Fail)
+	switch {
+	case t.final:
+		line += "  final reads"
+	case t.now > total:
+		line += "  recovering"
+	}
+	if len(t.faults) > 0 {
+		line += "  on: " + strings.Join(t.faults, ", ")
+	}
+	const width = 118
+	if r := []rune(line); len(r) > width {
+		line = string(r[:width-3]) + "..."
+	}
+	return line
+}

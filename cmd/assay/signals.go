@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// abandonTime is what a second signal leaves for removing the cluster.
+const abandonTime = 20 * time.Second
+
+// clusters are the clusters of this process that have to be removed on the way out, whatever way that is. The zero value is ready.
+type clusters struct {
+	mu   sync.Mutex // guards what follows
+	next int
+	stop map[int]func(context.Context) error
+}
+
+// add remembers how to remove a cluster until release is called.
+func (c *clusters) add(stop func(context.Context) error) (release func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stop == nil {
+		c.stop = make(map[int]func(context.Context) error)
+	}
+	id := c.next
+	c.next++
+	c.stop[id] = stop
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.stop, id)
+	}
+}
+
+// remove removes what is left.
+func (c *clusters) remove() error {
+	c.mu.Lock()
+	left := maps.Clone(c.stop)
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), abandonTime)
+	defer cancel()
+	var errs []error
+	for _, stop := range left {
+		errs = append(errs, stop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// interruptible returns a context that the first SIGINT or SIGTERM ends: the run heals, stops and is judged as far as it came. The second
+// one ends the process at once, after an attempt to remove what the run made.
+func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-done:
+				return
+			case s := <-signals:
+				if n > 0 {
+					fmt.Fprintln(a.stderr, "assay: stopping at once; assay clean removes what may be left")
+					if err := a.clusters.remove(); err != nil {
+						fmt.Fprintln(a.stderr, "assay: "+oneLine(err))
+					}
+					os.Exit(1)
+				}
+				fmt.Fprintf(a.stderr, "assay: %v: healing and stopping; what there is will be judged (again to stop at once)\n", s)
+				cancel()
+			}
+		}
+	}()
+	var once sync.Once
+	return ctx, func() {
+		once.Do(func() {
+			signal.Stop(signals)
+			close(done)
+			cancel()
+		})
+	}
+}

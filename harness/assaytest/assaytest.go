@@ -1,0 +1,87 @@
+// Package assaytest runs an experiment inside `go test`: in a simulation within milliseconds, or in containers.
+//
+//	func TestNothingIsLostUnderKills(t *testing.T) {
+//		spec := experiment.Default()
+//		spec.Options = map[string]string{"replication": "sync", "copies": "2"}
+//		spec.Nemesis = []string{"kill", "partition"}
+//		assaytest.Run(t, spec)
+//	}
+//
+// A simulation runs within this process, in a synctest bubble of the test, so that a debugger, the race detector and coverage see the broker.
+package assaytest
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+
+	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/harness/experiment"
+)
+
+// StoreEnv names a directory in which runs that fail are kept. Without it they are kept in a temporary directory that outlives the test.
+const StoreEnv = "ASSAY_STORE"
+
+// Option changes what Run accepts.
+type Option func(*options)
+
+type options struct{ permitted bool }
+
+// AllowPermitted accepts anomalies that the configuration never promised to prevent (exit code 4).
+func AllowPermitted() Option { return func(o *options) { o.permitted = true } }
+
+// Run runs spec and returns its judged result. The test fails with the verdict and the path of the report when the harness fails, when nothing
+// can be concluded, and when there are anomalies (those that the contract permits included, unless AllowPermitted is given). The run
+// is kept when the test failed because of it. spec.Store is used when it is set and differs from the default.
+//
+// The test must not be in a synctest bubble already.
+func Run(t *testing.T, spec experiment.Spec, opts ...Option) *experiment.Result {
+	t.Helper()
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if spec.Store == "" || spec.Store == experiment.Default().Store {
+		spec.Store = store(t)
+	}
+	spec.Keep = experiment.KeepAlways // what happens to it is decided below
+	res, err := execute(t, spec)
+	if res == nil {
+		t.Fatalf("assay: seed %d: %v", spec.Seed, err)
+	}
+	s := &res.Summary
+	if s.Exit == harness.ExitValid || s.Exit == harness.ExitPermitted && o.permitted {
+		if err := os.RemoveAll(s.Run); err != nil {
+			t.Errorf("assay: removing a run: %v", err)
+		}
+		return res
+	}
+	t.Errorf("assay: %s (exit %d): %s\n  report: %s\n  again:  %s", s.Verdict, s.Exit, res.Why(), filepath.Join(s.Run, "report.html"), s.Reproduce)
+	return res
+}
+
+// execute runs the experiment where it belongs.
+func execute(t *testing.T, spec experiment.Spec) (*experiment.Result, error) {
+	t.Helper()
+	if spec.Env != experiment.EnvSim {
+		return experiment.Run(t.Context(), spec, experiment.Hooks{})
+	}
+	return experiment.RunWithin(spec, experiment.Hooks{}, func(record func(context.Context)) {
+		synctest.Test(t, func(t *testing.T) { record(t.Context()) })
+	})
+}
+
+// store is where the run is recorded: a directory that the end of the test does not remove.
+func store(t *testing.T) string {
+	t.Helper()
+	if dir := os.Getenv(StoreEnv); dir != "" {
+		return dir
+	}
+	dir := filepath.Join(os.TempDir(), "assay-runs")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatalf("assay: a directory for the run: %v", err)
+	}
+	return dir
+}
