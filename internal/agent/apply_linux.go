@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -117,6 +118,9 @@ func runNode(config, rules string, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("find the own executable: %w", err)
 	}
+	if err := writeConfig(config); err != nil {
+		return err
+	}
 	if err := applyFile(self, rules, stderr); err != nil {
 		return err
 	}
@@ -125,6 +129,21 @@ func runNode(config, rules string, stderr io.Writer) error {
 		return fmt.Errorf("start the node %q: %w", argv, err)
 	}
 	return nil
+}
+
+// writeConfig puts the configuration that came with the environment into its file.
+func writeConfig(path string) error {
+	config, ok := os.LookupEnv(ConfigEnv)
+	if !ok {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("write the node's configuration: %w", err)
+	}
+	if err := os.WriteFile(path, []byte(config), 0o644); err != nil {
+		return fmt.Errorf("write the node's configuration: %w", err)
+	}
+	return os.Unsetenv(ConfigEnv)
 }
 
 func applyFile(self, path string, stderr io.Writer) error {

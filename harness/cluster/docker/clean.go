@@ -27,6 +27,11 @@ func (r Report) Empty() bool { return len(r.Containers)+len(r.Volumes)+len(r.Net
 // force it removes those of living processes too. Firewall rules go with the containers, in which they are. Images stay: they are
 // what makes the next start fast.
 func Clean(ctx context.Context, force bool) (Report, error) {
+	return clean(ctx, force, func(map[string]string) bool { return true })
+}
+
+// clean is Clean among those things that mine says yes to.
+func clean(ctx context.Context, force bool, mine func(labels map[string]string) bool) (Report, error) {
 	e, err := connect(ctx, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return Report{}, err
@@ -34,8 +39,8 @@ func Clean(ctx context.Context, force bool) (Report, error) {
 	defer e.close()
 	me := self()
 	return sweep(ctx, e, func(marks map[string]string) bool {
-		if force {
-			return true
+		if !mine(marks) || force {
+			return mine(marks)
 		}
 		o, err := parseOwner(marks[LabelOwner])
 		return err == nil && o.fate(me) == dead

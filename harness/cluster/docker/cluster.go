@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/moby/moby/client"
@@ -20,6 +21,8 @@ import (
 const (
 	// stepTime bounds one call to the engine that is not cut short by a stop, so that nothing is created after Stop has looked.
 	stepTime = 30 * time.Second
+	// dialTime bounds an attempt to connect.
+	dialTime = 5 * time.Second
 	// kafkaPort and peerPort are the same in all containers, each with an address of its own.
 	kafkaPort = "9092"
 	peerPort  = "9093"
@@ -287,6 +290,15 @@ func (m *machine) dial(ctx context.Context, network, address string) (net.Conn, 
 	if err != nil {
 		return nil, err
 	}
+	n, err := m.nodeAt(address)
+	if err != nil {
+		return nil, err
+	}
+	if !n.up.Load() {
+		// Its address is gone with its container, and whoever calls it hears nothing at all for minutes. Nodes are meant to be
+		// processes that died on machines that live, and those refuse.
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("node %s is down: %w", n.id, syscall.ECONNREFUSED)}
+	}
 	m.mu.Lock()
 	direct := m.direct
 	m.mu.Unlock()
@@ -295,7 +307,7 @@ func (m *machine) dial(ctx context.Context, network, address string) (net.Conn, 
 			return nil, err
 		}
 	}
-	var d net.Dialer
+	d := net.Dialer{Timeout: dialTime}
 	return d.DialContext(ctx, network, address)
 }
 

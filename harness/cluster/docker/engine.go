@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -143,26 +142,6 @@ func (e *engine) detach(ctx context.Context, container, command string) error {
 		return fmt.Errorf("start agent %s: %w", command, err)
 	}
 	return nil
-}
-
-// cpuTime is how long a container has computed since it was made.
-func (e *engine) cpuTime(ctx context.Context, container string) (time.Duration, error) {
-	result, err := e.api.ContainerStats(ctx, container, client.ContainerStatsOptions{})
-	if err != nil {
-		return 0, fmt.Errorf("measure the processor time of %s: %w", container, err)
-	}
-	defer result.Body.Close()
-	var stats struct {
-		CPU struct {
-			Usage struct {
-				Total int64 `json:"total_usage"` // ns
-			} `json:"cpu_usage"`
-		} `json:"cpu_stats"`
-	}
-	if err := json.NewDecoder(io.LimitReader(result.Body, 1<<20)).Decode(&stats); err != nil {
-		return 0, fmt.Errorf("measure the processor time of %s: %w", container, err)
-	}
-	return time.Duration(stats.CPU.Usage.Total), nil
 }
 
 // gone turns "there is no such thing" into success.

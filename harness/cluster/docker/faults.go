@@ -48,7 +48,7 @@ func (m *machine) kill(ctx context.Context, e *engine, n *node) (harness.Effect,
 		return harness.Effect{}, err
 	}
 	if !before.Running {
-		n.running = false
+		n.up.Store(false)
 		return harness.Effect{}, nil
 	}
 	m.collect(ctx, e, n)
@@ -59,7 +59,8 @@ func (m *machine) kill(ctx context.Context, e *engine, n *node) (harness.Effect,
 	if err != nil {
 		return harness.Effect{}, err
 	}
-	n.running, n.paused = false, 0
+	n.up.Store(false)
+	n.paused = 0
 	if code != killed {
 		return harness.Effect{}, fmt.Errorf("node %s ended with exit code %d before it could be killed; its log tells why", n.id, code)
 	}
@@ -74,7 +75,7 @@ func (m *machine) Shutdown(ctx context.Context, id harness.NodeID) (effect harne
 			return err
 		}
 		if !before.Running {
-			n.running = false
+			n.up.Store(false)
 			return nil
 		}
 		m.collect(ctx, e, n)
@@ -87,7 +88,8 @@ func (m *machine) Shutdown(ctx context.Context, id harness.NodeID) (effect harne
 		if err != nil {
 			return err
 		}
-		n.running, n.paused = false, 0
+		n.up.Store(false)
+		n.paused = 0
 		how := fmt.Sprintf("%s ended by SIGTERM after %v, exit code %d", n.id, time.Since(begin).Round(time.Millisecond), after.ExitCode)
 		if after.ExitCode == killed {
 			how = fmt.Sprintf("%s did not end by SIGTERM within %v and was killed", n.id, shutdownTime)
@@ -112,10 +114,11 @@ func (m *machine) Boot(ctx context.Context, id harness.NodeID) error {
 	})
 }
 
-// Wipe implements harness.Wiper: the volume is removed, and a new one made. The effect counts the bytes that were on it.
+// Wipe implements harness.Wiper: the volume is removed, and a new one made. A node that is down is left alone.
 func (m *machine) Wipe(ctx context.Context, id harness.NodeID) (effect harness.Effect, err error) {
 	err = m.withNode(ctx, id, func(e *engine, n *node) error {
-		if _, err := m.kill(ctx, e, n); err != nil {
+		struck, err := m.kill(ctx, e, n)
+		if err != nil || struck.Count == 0 {
 			return err
 		}
 		size, err := e.dataSize(ctx, n)
@@ -136,19 +139,20 @@ func (m *machine) Wipe(ctx context.Context, id harness.NodeID) (effect harness.E
 		if err != nil {
 			return err
 		}
-		effect = harness.Effect{Count: size - left, Text: fmt.Sprintf("%s killed, %d bytes deleted", n.id, size-left)}
+		effect = harness.Effect{Count: 1, Text: fmt.Sprintf("%s killed, its disk with %d bytes deleted", n.id, size-left)}
 		return nil
 	})
 	return effect, err
 }
 
 // Pause implements harness.Pauser with the cgroup freezer: the node's threads stop, its kernel's side of connections goes on. The
-// effect counts the milliseconds that it was frozen, and is zero when the node computed meanwhile.
+// effect counts the milliseconds that it was frozen. On a node that is down it has none.
 func (m *machine) Pause(ctx context.Context, id harness.NodeID) (harness.Undo, error) {
-	var p pause
+	p := pause{m: m, id: id}
 	err := m.withNode(ctx, id, func(e *engine, n *node) error {
-		if !n.running {
-			return fmt.Errorf("pause node %s: it is down", n.id)
+		before, err := e.state(ctx, n)
+		if err != nil || !before.Running {
+			return err
 		}
 		if n.paused == 0 {
 			if _, err := e.api.ContainerPause(ctx, n.name, client.ContainerPauseOptions{}); err != nil {
@@ -157,12 +161,8 @@ func (m *machine) Pause(ctx context.Context, id harness.NodeID) (harness.Undo, e
 			n.frozen = time.Now()
 		}
 		n.paused++
-		cpu, err := e.cpuTime(ctx, n.name)
-		if err != nil {
-			m.logger.Warn("the effect of a pause will be unknown", "node", n.id, "err", err)
-			cpu = -1
-		}
-		p = pause{m: m, id: id, since: n.frozen, begin: time.Now(), cpu: cpu}
+		p.since, p.begin, p.pid = n.frozen, time.Now(), before.Pid
+		p.switches, p.watched = switches(before.Pid, n.containerID)
 		return nil
 	})
 	if err != nil {
@@ -171,20 +171,25 @@ func (m *machine) Pause(ctx context.Context, id harness.NodeID) (harness.Undo, e
 	return p.undo, nil
 }
 
-// pause is one pause of one node.
+// pause is one pause of one node; its zero since means that there was nothing to pause.
 type pause struct {
-	m     *machine
-	id    harness.NodeID
-	since time.Time     // when the node was frozen: tells this freeze from one after a restart
-	begin time.Time     // when this pause held
-	cpu   time.Duration // that the node had used by then; negative: not known
+	m        *machine
+	id       harness.NodeID
+	since    time.Time // when the node was frozen: tells this freeze from one after a restart
+	begin    time.Time // when this pause held
+	pid      int
+	switches int64 // how often its threads had been given a processor by then
+	watched  bool  // switches could be counted
 }
 
 // undo thaws the node, unless another pause still holds it or it was killed meanwhile, and brings its rules up to date, which could
 // not be changed while it was frozen.
 func (p pause) undo(ctx context.Context) (effect harness.Effect, err error) {
+	if p.since.IsZero() {
+		return harness.Effect{}, nil
+	}
 	err = p.m.withNode(ctx, p.id, func(e *engine, n *node) error {
-		if !n.running || n.paused == 0 || !n.frozen.Equal(p.since) {
+		if n.paused == 0 || !n.frozen.Equal(p.since) {
 			took := time.Since(p.begin)
 			effect = harness.Effect{Count: took.Milliseconds(), Text: fmt.Sprintf("%s frozen until it was killed", n.id)}
 			return nil
@@ -202,20 +207,16 @@ func (p pause) undo(ctx context.Context) (effect harness.Effect, err error) {
 	return effect, err
 }
 
-// measure says what the freeze did so far.
+// measure says what the freeze did so far: the engine must call the container paused, and, where that can be seen, none of its
+// threads may have run.
 func (p pause) measure(ctx context.Context, e *engine, n *node) harness.Effect {
 	took := time.Since(p.begin)
 	now, err := e.state(ctx, n)
 	if err != nil || !now.Paused {
 		return harness.Effect{Text: fmt.Sprintf("%s was not frozen", n.id)}
 	}
-	cpu, err := e.cpuTime(ctx, n.name)
-	if err != nil || p.cpu < 0 {
-		return harness.Effect{Text: fmt.Sprintf("%s: not known whether it was frozen", n.id)}
+	if ran, ok := switches(p.pid, n.containerID); ok && p.watched && ran != p.switches {
+		return harness.Effect{Text: fmt.Sprintf("%s ran %d times while it should have been frozen", n.id, ran-p.switches)}
 	}
-	used := cpu - p.cpu
-	if used > took/100+time.Millisecond {
-		return harness.Effect{Text: fmt.Sprintf("%s used %v of processor time while it should have been frozen", n.id, used)}
-	}
-	return harness.Effect{Count: took.Milliseconds(), Text: fmt.Sprintf("%s frozen for %v", n.id, took.Round(time.Millisecond))}
+	return harness.Effect{Count: max(1, took.Milliseconds()), Text: fmt.Sprintf("%s frozen for %v", n.id, took.Round(time.Millisecond))}
 }

@@ -38,19 +38,15 @@ func ensureImage(ctx context.Context, e *engine, program string, logger *slog.Lo
 	if err != nil {
 		return "", fmt.Errorf("ask the Docker engine for its architecture: %w", err)
 	}
-	dir, err := os.MkdirTemp("", "assay-image-")
-	if err != nil {
-		return "", fmt.Errorf("make room for the image: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	path, err := findProgram(ctx, program, goArch(info.Info.Architecture), dir)
+	path, err := findProgram(ctx, program, goArch(info.Info.Architecture))
 	if err != nil {
 		return "", err
 	}
-	tag, err := contentTag(path)
+	content, err := readProgram(path) // once: what is named is what is packed, even when somebody builds meanwhile
 	if err != nil {
 		return "", err
 	}
+	tag := contentTag(content)
 	_, err = e.api.ImageInspect(ctx, tag)
 	if err == nil {
 		return tag, nil
@@ -59,7 +55,7 @@ func ensureImage(ctx context.Context, e *engine, program string, logger *slog.Lo
 		return "", fmt.Errorf("look for image %s: %w", tag, err)
 	}
 	start := time.Now()
-	if err := buildImage(ctx, e, path, tag); err != nil {
+	if err := buildImage(ctx, e, content, tag); err != nil {
 		return "", fmt.Errorf("build image %s: %w", tag, err)
 	}
 	logger.Info("built the nodes' image", "image", tag, "took", time.Since(start))
@@ -67,23 +63,31 @@ func ensureImage(ctx context.Context, e *engine, program string, logger *slog.Lo
 }
 
 // contentTag names the image that holds the program.
-func contentTag(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", fmt.Errorf("read the program: %w", err)
-	}
-	defer file.Close()
+func contentTag(program []byte) string {
 	hash := sha256.New()
 	hash.Write(dockerfile)
-	if _, err := io.Copy(hash, file); err != nil {
-		return "", fmt.Errorf("read the program: %w", err)
+	hash.Write(program)
+	return imageName + ":" + hex.EncodeToString(hash.Sum(nil))[:12]
+}
+
+func readProgram(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the program: %w", err)
 	}
-	return imageName + ":" + hex.EncodeToString(hash.Sum(nil))[:12], nil
+	if info.Size() > maxProgram {
+		return nil, fmt.Errorf("the program %s has %d bytes, more than %d", path, info.Size(), maxProgram)
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the program: %w", err)
+	}
+	return program, nil
 }
 
 // buildImage builds with the classic builder, which every engine has and which needs no session.
-func buildImage(ctx context.Context, e *engine, path, tag string) error {
-	archive, err := buildContext(path)
+func buildImage(ctx context.Context, e *engine, program []byte, tag string) error {
+	archive, err := tarOf(tarFile{"Dockerfile", 0o644, dockerfile}, tarFile{"assay", 0o755, program})
 	if err != nil {
 		return err
 	}
@@ -108,26 +112,6 @@ func buildImage(ctx context.Context, e *engine, path, tag string) error {
 			return errors.New(line.Error)
 		}
 	}
-}
-
-// buildContext is what the builder is sent: the Dockerfile and the program.
-func buildContext(path string) (io.Reader, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("read the program: %w", err)
-	}
-	if info.Size() > maxProgram {
-		return nil, fmt.Errorf("the program %s has %d bytes, more than %d", path, info.Size(), maxProgram)
-	}
-	program, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read the program: %w", err)
-	}
-	archive, err := tarOf(tarFile{"Dockerfile", 0o644, dockerfile}, tarFile{"assay", 0o755, program})
-	if err != nil {
-		return nil, err
-	}
-	return archive, nil
 }
 
 // tarFile is one file of an archive.

@@ -3,11 +3,16 @@ package docker
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
+	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/network"
@@ -18,6 +23,9 @@ import (
 	"github.com/assay-project/assay/internal/agent"
 )
 
+// listenTime is how long a start waits for a node to listen.
+const listenTime = 30 * time.Second
+
 // node is one container with its volume. Fields after turn belong to whoever holds it; id, name and volume never change, addr not
 // after the network has been created.
 type node struct {
@@ -27,13 +35,16 @@ type node struct {
 	addr   netip.Addr
 	logs   follower
 
-	turn    chan struct{} // a lock of size 1 that can be waited for with a context: operations on one container are serial
-	image   string
-	config  []byte
-	running bool
-	paused  int       // how many pauses hold it
-	frozen  time.Time // since when, when paused
-	applied []byte    // the rules in force inside, encoded; nil: none
+	up atomic.Bool // as far as is known; read without turn
+
+	turn  chan struct{} // a lock of size 1 that can be waited for with a context: operations on one container are serial
+	image string
+	// containerID is the engine's name of the container, which a wipe replaces.
+	containerID string
+	config      []byte
+	paused      int       // how many pauses hold it
+	frozen      time.Time // since when, when paused
+	applied     []byte    // the rules in force inside, encoded; nil: none
 }
 
 func (n *node) lock(ctx context.Context) error {
@@ -63,12 +74,11 @@ func (m *machine) create(ctx context.Context, e *engine, n *node) error {
 	if !direct {
 		ports = []string{kafkaPort + "/tcp", peerPort + "/tcp"}
 	}
-	_, err := e.provider.CreateContainer(step, testcontainers.ContainerRequest{
+	created, err := e.provider.CreateContainer(step, testcontainers.ContainerRequest{
 		Image: n.image, Name: n.name, Labels: marks, ExposedPorts: ports,
 		Cmd:      []string{"agent", agent.CmdRunNode, "--config", agent.ConfigPath},
-		Env:      map[string]string{agent.ContainerEnv: "1"},
+		Env:      map[string]string{agent.ContainerEnv: "1", agent.ConfigEnv: string(n.config)},
 		Networks: []string{m.network()},
-		Files:    []testcontainers.ContainerFile{{Reader: bytes.NewReader(n.config), ContainerFilePath: agent.ConfigPath, FileMode: 0o644}},
 		ConfigModifier: func(c *container.Config) {
 			c.Hostname = string(n.id)
 		},
@@ -89,6 +99,7 @@ func (m *machine) create(ctx context.Context, e *engine, n *node) error {
 	if err != nil {
 		return fmt.Errorf("create container %s: %w", n.name, err)
 	}
+	n.containerID = created.GetContainerID()
 	return nil
 }
 
@@ -117,11 +128,60 @@ func (m *machine) boot(ctx context.Context, e *engine, n *node) error {
 	if _, err := e.api.ContainerStart(step, n.name, client.ContainerStartOptions{}); err != nil {
 		return fmt.Errorf("start container %s: %w", n.name, err)
 	}
-	n.running, n.paused, n.applied = true, 0, rules
+	n.up.Store(true)
+	n.paused, n.applied = 0, rules
 	if m.logDir != "" {
 		n.logs.follow(e, n, m.logDir, since, m.logger)
 	}
-	return nil
+	return m.listens(ctx, e, n)
+}
+
+// listens returns when the node accepts connections, or has had listenTime to do so: a long recovery is no error. A node that ends
+// instead is harness.ErrNodeExited.
+func (m *machine) listens(ctx context.Context, e *engine, n *node) error {
+	limited, cancel := context.WithTimeout(ctx, listenTime)
+	defer cancel()
+	exited := make(chan error, 1)
+	go func() {
+		code, err := e.wait(limited, n.name)
+		if err == nil {
+			err = fmt.Errorf("%w with exit code %d: %s", harness.ErrNodeExited, code, e.lastWords(ctx, n))
+		}
+		exited <- err
+	}()
+	retry := time.NewTicker(10 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		conn, err := m.dial(limited, "tcp", net.JoinHostPort(n.addr.String(), kafkaPort))
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-retry.C:
+		case err := <-exited:
+			if errors.Is(err, harness.ErrNodeExited) {
+				n.up.Store(false)
+				return fmt.Errorf("node %s: %w", n.id, err)
+			}
+			exited = nil // only ctx is left to tell
+		case <-limited.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// lastWords are the last lines that a node printed.
+func (e *engine) lastWords(ctx context.Context, n *node) string {
+	stream, err := e.api.ContainerLogs(ctx, n.name, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Tail: "3"})
+	if err != nil {
+		return "its log cannot be read: " + err.Error()
+	}
+	defer stream.Close()
+	var text bytes.Buffer
+	if _, err := stdcopy.StdCopy(&text, &text, io.LimitReader(stream, 16<<10)); err != nil {
+		return "its log cannot be read: " + err.Error()
+	}
+	return strings.TrimSpace(text.String())
 }
 
 // wait returns the exit code of n's container once it has ended.

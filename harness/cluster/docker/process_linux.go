@@ -47,3 +47,35 @@ func processAlive(pid int) bool {
 	err := syscall.Kill(pid, 0)
 	return err == nil || errors.Is(err, syscall.EPERM)
 }
+
+// switches counts how often the threads of a container's first process have been given a processor. It is not known when the process
+// cannot be seen here, or is not the container's: the engine may be on another machine.
+func switches(pid int, containerID string) (count int64, ok bool) {
+	dir := "/proc/" + strconv.Itoa(pid)
+	group, err := os.ReadFile(dir + "/cgroup")
+	if err != nil || containerID == "" || !bytes.Contains(group, []byte(containerID)) {
+		return 0, false
+	}
+	threads, err := os.ReadDir(dir + "/task")
+	if err != nil {
+		return 0, false
+	}
+	for _, t := range threads {
+		status, err := os.ReadFile(dir + "/task/" + t.Name() + "/status")
+		if err != nil {
+			return 0, false
+		}
+		for line := range bytes.Lines(status) {
+			name, value, _ := bytes.Cut(line, []byte(":"))
+			if !bytes.HasSuffix(name, []byte("voluntary_ctxt_switches")) { // and nonvoluntary
+				continue
+			}
+			n, err := strconv.ParseInt(string(bytes.TrimSpace(value)), 10, 64)
+			if err != nil {
+				return 0, false
+			}
+			count += n
+		}
+	}
+	return count, true
+}

@@ -14,6 +14,9 @@ func bootID() string          { return "" }
 func pidSpace() string        { return "" }
 func processStart(int) string { return "" }
 
+// switches is never known here.
+func switches(int, string) (count int64, ok bool) { return 0, false }
+
 // processAlive says whether there is such a process.
 func processAlive(pid int) bool {
 	p, err := os.FindProcess(pid)

@@ -2,7 +2,9 @@ package docker
 
 import (
 	"context"
+	"crypto/sha256"
 	"debug/elf"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -16,8 +18,8 @@ import (
 const module = "github.com/assay-project/assay"
 
 // findProgram returns the path of a static Linux executable for the engine's architecture (Go's name) that is the node and the agent: path
-// when that is given, the running executable when it is one, otherwise one built in dir from the module's source.
-func findProgram(ctx context.Context, path, arch, dir string) (string, error) {
+// when that is given, the running executable when it is one, otherwise one built from the module's source.
+func findProgram(ctx context.Context, path, arch string) (string, error) {
 	if path != "" {
 		if err := checkStatic(path, arch); err != nil {
 			return "", fmt.Errorf("%s cannot run in a node's container: %w", path, err)
@@ -34,7 +36,7 @@ func findProgram(ctx context.Context, path, arch, dir string) (string, error) {
 			return own, nil
 		}
 	}
-	built, err := buildProgram(ctx, arch, dir)
+	built, err := buildProgram(ctx, arch)
 	if err != nil {
 		return "", fmt.Errorf("the nodes' containers need a static Linux executable of assay; %s cannot be it (%w), and building one failed: %w", own, why, err)
 	}
@@ -60,17 +62,23 @@ func checkStatic(path, arch string) error {
 	return nil
 }
 
-// buildProgram builds cmd/assay of the module in or above the working directory.
-func buildProgram(ctx context.Context, arch, dir string) (string, error) {
+// buildProgram builds cmd/assay of the module in or above the working directory. The result stays in the user's cache, where the next
+// build finds that nothing has changed.
+func buildProgram(ctx context.Context, arch string) (string, error) {
 	list := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", module+"/cmd/assay")
 	source, err := list.Output()
 	if err != nil {
 		return "", fmt.Errorf("find the source of %s/cmd/assay (the Go toolchain and the module are needed): %w", module, withStderr(err))
 	}
-	target := filepath.Join(dir, "assay")
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find a place for the executable: %w", err)
+	}
+	where := sha256.Sum256(source)
+	target := filepath.Join(cache, "assay", hex.EncodeToString(where[:6])+"-linux-"+arch)
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", target, ".")
 	build.Dir = strings.TrimSpace(string(source))
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS="+os.Getenv("GOFLAGS"))
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build in %s: %w: %s", build.Dir, err, strings.TrimSpace(string(out)))
 	}

@@ -119,6 +119,9 @@ func (b *rulebook) effect(s *shape) (dropped, delayed int64) {
 	return s.dropped, s.delayed
 }
 
+// ShapesClients implements harness.ClientShaper.
+func (m *machine) ShapesClients() bool { return true }
+
 // Shape implements harness.Network. Rules between nodes are programmed inside the containers, rules between a client and a node in
 // the client's connections, where a chunk that was written or read at once counts as a packet, and a lost one as one that comes late:
 // TCP would send it again.
@@ -215,7 +218,7 @@ func (m *machine) syncAll(ctx context.Context, e *engine) error {
 // sync makes the rules in n's container what the rulebook says. The caller holds n's turn. A node that is down gets its rules when it
 // starts, a paused one when it goes on; nothing can be run in it before.
 func (m *machine) sync(ctx context.Context, e *engine, n *node) error {
-	if !n.running || n.paused > 0 {
+	if !n.up.Load() || n.paused > 0 {
 		return nil
 	}
 	set := m.rules.of(n.id, m.address)
@@ -234,7 +237,7 @@ func (m *machine) sync(ctx context.Context, e *engine, n *node) error {
 	report, err := e.agent(ctx, n.name, agent.CmdApply, rules)
 	if err != nil {
 		if now, gone := e.state(ctx, n); gone == nil && !now.Running {
-			n.running = false // it died by itself; its rules with it
+			n.up.Store(false) // it died by itself; its rules with it
 			return nil
 		}
 		return err
@@ -246,7 +249,7 @@ func (m *machine) sync(ctx context.Context, e *engine, n *node) error {
 
 // collect counts what n's rules did before they are lost with its process. What cannot be read is not counted.
 func (m *machine) collect(ctx context.Context, e *engine, n *node) {
-	if !n.running || n.paused > 0 || !m.rules.any() {
+	if !n.up.Load() || n.paused > 0 || !m.rules.any() {
 		return
 	}
 	report, err := e.agent(ctx, n.name, agent.CmdCounters, nil)

@@ -19,7 +19,7 @@ import (
 
 // Request is what a test asks a node; Reply the answer. One of each per line.
 type Request struct {
-	Op      string        // ping, rtt, udp, heard, write, size, zombies
+	Op      string        // ping, rtt, udp, heard, write, poison, size, processes
 	Addr    string        // of another node, host:port
 	N       int           // how many, or how many bytes
 	Timeout time.Duration // of each
@@ -68,6 +68,9 @@ func run(path string) error {
 	n := &node{heard: make(map[string]int), boot: time.Now().Format(time.RFC3339Nano)}
 	if err := json.Unmarshal(data, &n.cfg); err != nil {
 		return err
+	}
+	if _, err := os.Stat(filepath.Join(agent.DataPath, "poison")); err == nil {
+		return fmt.Errorf("the disk is damaged")
 	}
 	// Whatever rule is not in force yet at the start lets these through.
 	for _, p := range n.cfg.Peers {
@@ -164,6 +167,8 @@ func (n *node) do(q Request) (Reply, error) {
 	case "write":
 		fmt.Println("wrote", q.N)
 		return Reply{}, os.WriteFile(filepath.Join(agent.DataPath, "file"), make([]byte, q.N), 0o600)
+	case "poison": // the next start fails
+		return Reply{}, os.WriteFile(filepath.Join(agent.DataPath, "poison"), nil, 0o600)
 	case "size":
 		info, err := os.Stat(filepath.Join(agent.DataPath, "file"))
 		if os.IsNotExist(err) {
