@@ -84,7 +84,7 @@ func violations(pkgs map[string][]string) []string {
 
 func child(pkg, folder string) string {
 	rest, ok := strings.CutPrefix(pkg, folder+"/")
-	if !ok {
+	if !ok || under(rest, "internal") { // what siblings share
 		return ""
 	}
 	return path.Join(folder, strings.Split(rest, "/")[0])

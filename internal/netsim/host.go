@@ -122,8 +122,12 @@ func (h *Host) enter(to Addr) (net.Conn, error) {
 		return nil, nil //nolint:nilnil // a full backlog does not answer
 	}
 	client, server := n.connect(h, target, Addr{h.name, h.port()}, to)
-	l.queue <- server // has room: only enter sends, under mu
-	return client, nil
+	select {
+	case l.queue <- server:
+		return client, nil
+	default:
+		panic("netsim: the backlog had room, and only enter fills it, under mu")
+	}
 }
 
 // silent says whether a machine answers nothing at all.
