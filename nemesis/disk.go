@@ -3,6 +3,7 @@ package nemesis
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/assay-project/assay/harness"
 )
@@ -62,7 +63,7 @@ func (f *disk) Inject(ctx context.Context, s harness.Stage, _ harness.Strike, no
 	}, err
 }
 
-// restartFailed restarts those of the nodes that say that their disk failed, and says which.
+// restartFailed restarts those of the nodes whose disk failed, and says which. Such a node has ended by itself, or runs on without writing.
 func restartFailed(ctx context.Context, c harness.Cluster, nodes []harness.NodeID) (string, error) {
 	g, ok := c.(harness.Groups)
 	k, can := c.(harness.Killer)
@@ -75,13 +76,18 @@ func restartFailed(ctx context.Context, c harness.Cluster, nodes []harness.NodeI
 	}
 	text := ""
 	for _, s := range states {
-		if !s.Up || s.Role != harness.RoleFailed {
+		if s.Role != harness.RoleFailed {
 			continue
 		}
-		if _, err := k.Shutdown(ctx, s.Node); err != nil {
-			return text, err
+		if s.Up {
+			if _, err := k.Shutdown(ctx, s.Node); err != nil {
+				return text, err
+			}
 		}
-		text += "restarted " + string(s.Node) + ", which had given up its disk"
+		if text != "" {
+			text += "; "
+		}
+		text += fmt.Sprintf("restarted %s, which had given up its disk", s.Node)
 		refused, err := boot(ctx, c, []harness.NodeID{s.Node})
 		if err != nil {
 			return text, err

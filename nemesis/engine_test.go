@@ -346,8 +346,22 @@ func TestFailedNodeIsRestarted(t *testing.T) {
 		}}, 3)
 		h, err := stage(t.Context(), t, c, strike("fsync:all", time.Second, 2*time.Second))
 		require.NoError(t, err)
-		require.Equal(t, []string{"shutdown n2", "boot n2"}, c.Calls()[len(c.Calls())-2:])
+		require.Equal(t, []string{"shutdown n2", "boot n2"}, c.Calls()[len(c.Calls())-2:], "one that runs on is stopped first")
 		require.Contains(t, harness.Faults(h)[0].Effect, "restarted n2")
+	})
+	synctest.Test(t, func(t *testing.T) { // one that has ended by itself is only started
+		c := started(t, fakecluster.Options{Unwell: func(s harness.NodeState) harness.NodeState {
+			if s.Node == "n2" {
+				s.Up, s.Role = false, harness.RoleFailed
+			}
+			return s
+		}}, 3)
+		_, err := c.Kill(t.Context(), "n2")
+		require.NoError(t, err)
+		_, err = stage(t.Context(), t, c, strike("full:all", time.Second, 2*time.Second))
+		require.NoError(t, err)
+		require.Equal(t, "boot n2", c.Calls()[len(c.Calls())-1])
+		require.NotContains(t, c.Calls(), "shutdown n2")
 	})
 }
 

@@ -260,6 +260,9 @@ func (c *Cluster) State(_ context.Context, id harness.NodeID) (harness.NodeState
 	n := c.nodes[id]
 	s := harness.NodeState{Node: id, Group: n.group, Up: n.up && !n.paused, Epoch: c.epoch[n.group]}
 	if !s.Up {
+		if c.opt.Unwell != nil {
+			s = c.opt.Unwell(s)
+		}
 		return s, nil
 	}
 	lead := c.nodes[c.lead[n.group]]
