@@ -28,6 +28,13 @@ func TestOptions(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, o.Copies)
 	require.Equal(t, FlushLeader, o.Flush)
+	for _, m := range []map[string]string{nil, {"replication": "sync", "copies": "4", "flush": "leader", "visible": "appended", "groups": "3"}, {"flush": "sync", "follower-read": "true"}} {
+		o, err := ParseOptions(m)
+		require.NoError(t, err)
+		again, err := ParseOptions(o.Values())
+		require.NoError(t, err)
+		require.Equal(t, o, again)
+	}
 	for _, bad := range []struct{ key, value, want string }{
 		{"flush", "maybe", `option flush="maybe": allowed are async, sync, leader`},
 		{"copies", "2", "needs replication=sync"},

@@ -23,6 +23,8 @@ func (r *Replica) flushes() {
 		select {
 		case <-r.ctx.Done():
 			return
+		case <-r.failed:
+			return
 		case <-r.wanted:
 		case <-background.C:
 		}

@@ -42,10 +42,30 @@ func (r *Replica) follows() {
 			return
 		}
 		r.logger.Debug("pulling stopped", "group", r.self.Group, "leader", leader.ID, "epoch", v.Epoch, "err", err)
-		if sleep(r.ctx, backoff) != nil {
-			return
+		if r.restOrEpoch(backoff, v.Epoch) {
+			backoff = redialMin
+		} else {
+			backoff = min(2*backoff, redialMax)
 		}
-		backoff = min(2*backoff, redialMax)
+	}
+}
+
+// restOrEpoch waits until d has passed, or true: until the epoch is another one, which may have a leader that answers.
+func (r *Replica) restOrEpoch(d time.Duration, epoch int32) bool {
+	rest := time.NewTimer(d)
+	defer rest.Stop()
+	for {
+		v, changed := r.now()
+		if v.Epoch != epoch {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-rest.C:
+			return false
+		case <-r.ctx.Done():
+			return false
+		}
 	}
 }
 

@@ -95,6 +95,27 @@ func ParseOptions(m map[string]string) (Options, error) {
 	return o, nil
 }
 
+// Values returns the options in the spelling of ParseOptions. With replication=async, copies is left out.
+func (o Options) Values() map[string]string {
+	v := map[string]string{
+		"auto.create.topics.enable": strconv.FormatBool(o.AutoCreate),
+		"flush":                     [...]string{FlushAsync: "async", FlushLeader: "leader", FlushSync: "sync"}[o.Flush],
+		"follower-read":             strconv.FormatBool(o.FollowerRead),
+		"groups":                    strconv.Itoa(int(o.Groups)),
+		"partitions":                strconv.Itoa(int(o.DefaultPartitions)),
+		"replication":               "async",
+		"replication.timeout.ms":    strconv.FormatInt(o.Timeout.Milliseconds(), 10),
+		"visible":                   "replicated",
+	}
+	if o.Copies > 1 {
+		v["replication"], v["copies"] = "sync", strconv.Itoa(o.Copies)
+	}
+	if o.VisibleAppended {
+		v["visible"] = "appended"
+	}
+	return v
+}
+
 // optionParser keeps the first error.
 type optionParser struct {
 	value map[string]string

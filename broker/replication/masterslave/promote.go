@@ -147,6 +147,9 @@ func (p *promoter) askOne(ctx context.Context, m Member, req request) answer {
 	case err != nil:
 	case resp.Error != "":
 		a.err = errors.New(resp.Error)
+		if resp.Status != nil {
+			a.status.Node = resp.Status.Node // it answered, and said no
+		}
 	case resp.Status == nil:
 		a.err = fmt.Errorf("%w: no status in the answer", errWire)
 	case resp.Status.Node != m.ID || resp.Status.Group != m.Group:
@@ -202,11 +205,21 @@ func (p *promoter) attempt(ctx context.Context) (res PromoteResult, again bool, 
 		return res, false, fmt.Errorf("%w: %s; epoch %d is recorded and nobody leads: promote again", ErrUnsafe, reason, epoch)
 	}
 	res.Forced = !res.Safe
-	lead := p.ask(ctx, []Member{cand.member}, request{Op: opLead, Group: p.req.Group, Epoch: epoch, Incarnation: cand.status.Incarnation})[0]
-	if lead.err != nil {
+	if lead := p.tell(ctx, cand, epoch); lead.err != nil {
 		return res, lead.refused, fmt.Errorf("promote: node %d was told to lead epoch %d: %w", cand.member.ID, epoch, lead.err)
 	}
 	return res, false, nil
+}
+
+// tell tells the candidate to lead, more than once when no answer comes: being told again changes nothing.
+func (p *promoter) tell(ctx context.Context, cand answer, epoch int32) (lead answer) {
+	for range 3 {
+		lead = p.ask(ctx, []Member{cand.member}, request{Op: opLead, Group: p.req.Group, Epoch: epoch, Incarnation: cand.status.Incarnation})[0]
+		if lead.err == nil || lead.refused || lead.status.Node != 0 || ctx.Err() != nil {
+			break
+		}
+	}
+	return lead
 }
 
 // candidate picks the node to promote: the one asked for, or the one with the most history that counts; joining nodes only if there is no

@@ -53,6 +53,7 @@ type Observer interface {
 type Replica struct {
 	cfg         Config
 	opts        Options
+	values      map[string]string // opts, spelled; never changes
 	self        Member
 	group       []Member // the nodes of this group, in the order of the configuration
 	log         *commitlog.Log
@@ -136,7 +137,7 @@ type leaderView struct {
 // Open recovers the node's log and meta file. An error leaves nothing open.
 func Open(cfg Config) (*Replica, error) {
 	r := &Replica{
-		cfg: cfg, opts: cfg.Options, logger: cfg.Logger, incarnation: cfg.Rand.Uint64()>>1 | 1,
+		cfg: cfg, opts: cfg.Options, values: cfg.Options.Values(), logger: cfg.Logger, incarnation: cfg.Rand.Uint64()>>1 | 1,
 		done: make(chan struct{}), calls: make(chan func()), appends: make(chan *appendCall, 256), wanted: make(chan struct{}, 1),
 		failed: make(chan struct{}), conns: make(map[net.Conn]struct{}),
 	}

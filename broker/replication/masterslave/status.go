@@ -39,6 +39,8 @@ type Status struct {
 	Topics      int              `json:"topics"`
 	Incarnation uint64           `json:"incarnation"` // a random number of this process
 	Followers   []FollowerStatus `json:"followers,omitempty"`
+
+	Options map[string]string `json:"options,omitempty"` // in force; see Options.Values
 }
 
 // FollowerStatus is a leader's view of a follower since it began to lead.
