@@ -101,6 +101,10 @@ func (r *Replica) publish() {
 	if v.same(&r.view) {
 		return
 	}
+	if r.progress != nil && v.View != r.view.View {
+		close(r.progress)
+		r.progress = nil
+	}
 	r.view = v
 	if r.changed != nil {
 		close(r.changed)
@@ -135,8 +139,12 @@ func (r *Replica) View() replication.View { return r.seen().View }
 
 // Progress implements replication.Log.
 func (r *Replica) Progress() <-chan struct{} {
-	_, changed := r.now()
-	return changed
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.progress == nil {
+		r.progress = make(chan struct{})
+	}
+	return r.progress
 }
 
 // leaderNode returns the node that the epoch names, -1 for none.

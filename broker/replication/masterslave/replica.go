@@ -72,11 +72,12 @@ type Replica struct {
 
 	state state // the loop's
 
-	mu      sync.Mutex // guards what follows; held for in-memory work only
-	view    view
-	changed chan struct{} // closed at the next change of view; nil when nobody waits
-	conns   map[net.Conn]struct{}
-	closing bool
+	mu       sync.Mutex // guards what follows; held for in-memory work only
+	view     view
+	changed  chan struct{} // closed at the next change of view; nil when nobody waits
+	progress chan struct{} // the same for view.View, for those who serve clients
+	conns    map[net.Conn]struct{}
+	closing  bool
 }
 
 // state belongs to the loop.
