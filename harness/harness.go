@@ -192,7 +192,7 @@ type Generator interface {
 // Workload is what is done to a cluster and how that is judged.
 type Workload interface {
 	Name() string
-	// Setup makes what the load needs (topics).
+	// Setup makes what the load needs (topics), unless it is there. It may be called again under load.
 	Setup(ctx context.Context, c Cluster) error
 	Generator(seed uint64) Generator
 	// Finals are the ops to invoke after recovery: the reads of everything, then the scan of every replica.
@@ -239,7 +239,9 @@ type Stage struct {
 	Clients int
 	// Processes returns the clients' processes in use now.
 	Processes func() []int
-	Logger    *slog.Logger
+	// Restore makes again what the workload needs (topics), for when every disk of a group was lost; nil when there is nothing to make.
+	Restore func(ctx context.Context) error
+	Logger  *slog.Logger
 }
 
 // Strike is one planned use of a fault.

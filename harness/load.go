@@ -88,7 +88,9 @@ func (l *load) startNemesis(ctx context.Context) {
 	l.nemStop = cancel
 	l.nemesis = make(chan error, 1)
 	stage := Stage{
-		Cluster: l.r.t.Cluster, Record: l.r.record, Start: l.start, Clients: l.r.t.Clients, Processes: l.processes, Logger: l.r.t.Logger,
+		Cluster: l.r.t.Cluster, Record: l.r.record, Start: l.start, Clients: l.r.t.Clients, Processes: l.processes,
+		Restore: func(ctx context.Context) error { return l.r.t.Workload.Setup(ctx, l.r.t.Cluster) },
+		Logger:  l.r.t.Logger,
 	}
 	go func() {
 		defer close(l.nemesis)

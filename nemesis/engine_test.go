@@ -34,6 +34,7 @@ func stage(ctx context.Context, t *testing.T, c harness.Cluster, strikes ...harn
 	rec := histories.NewRecorder(io.Discard, func() time.Duration { return time.Since(start) }).Keep()
 	s := harness.Stage{
 		Cluster: c, Start: start, Clients: 2, Processes: func() []int { return []int{4, 5} }, Logger: slog.New(slog.DiscardHandler),
+		Restore: func(ctx context.Context) error { return c.(harness.TopicMaker).CreateTopic(ctx, "log", 1) },
 		Record: func(op histories.Op) (histories.Op, error) {
 			op.Process, op.Type = histories.NemesisProcess, histories.Info
 			return rec.Record(op)
@@ -234,6 +235,25 @@ func TestWipedLeaderIsReplaced(t *testing.T) {
 		require.Len(t, f.Promotions, 1)
 		require.True(t, f.Promotions[0].Safe)
 		require.Less(t, f.Damages[0].Until, int64(10*time.Second), "the damage is over when the node has caught up")
+	})
+}
+
+// Who has lost every disk of a group has lost its topics: an operator makes them again.
+func TestTopicsAreMadeAgain(t *testing.T) {
+	for fault, sizes := range map[string][]int{"wipe:all": {3}, "wipe": {1}, "wipe:majority": {1, 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			c := started(t, fakecluster.Options{}, sizes...)
+			h, err := stage(t.Context(), t, c, strike(fault, time.Second, time.Second))
+			require.NoError(t, err)
+			require.Equal(t, "topic log 1", c.Calls()[len(c.Calls())-1])
+			require.Contains(t, harness.Faults(h)[0].Effect, "topics made again")
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c := started(t, fakecluster.Options{}, 3)
+		_, err := stage(t.Context(), t, c, strike("wipe:majority", time.Second, time.Second))
+		require.NoError(t, err)
+		require.NotContains(t, c.Calls(), "topic log 1")
 	})
 }
 

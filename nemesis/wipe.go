@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/assay-project/assay/harness"
 )
+
+// restoreTime bounds the making of topics after a group has lost every disk.
+const restoreTime = 20 * time.Second
 
 // wipe deletes disks. A node returns empty, after somebody else of its group was promoted if it led: an empty leader must never lead on.
 //
@@ -62,8 +66,9 @@ func (f *wipe) Inject(ctx context.Context, s harness.Stage, _ harness.Strike, no
 	effect, err := each(nodes, func(n harness.NodeID) (harness.Effect, error) { return w.Wipe(ctx, n) })
 	injected := ctx
 	return func(ctx context.Context) (harness.Effect, error) {
+		interrupted := injected.Err() != nil // then the run is not to be made to wait
 		var perr error
-		if injected.Err() == nil { // else the run is being interrupted, and is not to be made to wait
+		if !interrupted {
 			var said string
 			said, perr = promoteOrphans(ctx, s, nodes)
 			effect.Text += said
@@ -72,6 +77,26 @@ func (f *wipe) Inject(ctx context.Context, s harness.Stage, _ harness.Strike, no
 		if refused != "" {
 			effect.Text += "; " + refused
 		}
+		if !interrupted && s.Restore != nil && wholeGroup(s.Cluster, nodes) {
+			effect.Text += "; " + restore(ctx, s)
+		}
 		return effect, errors.Join(perr, err)
 	}, err
+}
+
+// wholeGroup reports whether nodes are all of a group, so that nobody is left who knows of any topic.
+func wholeGroup(c harness.Cluster, nodes []harness.NodeID) bool {
+	return slices.ContainsFunc(groupsOf(c), func(members []harness.NodeID) bool {
+		return !slices.ContainsFunc(members, func(n harness.NodeID) bool { return !slices.Contains(nodes, n) })
+	})
+}
+
+// restore makes the topics again, as an operator would who has lost every disk. That it fails is the system's doing and no error.
+func restore(ctx context.Context, s harness.Stage) string {
+	ctx, cancel := context.WithTimeout(ctx, restoreTime)
+	defer cancel()
+	if err := s.Restore(ctx); err != nil {
+		return fmt.Sprintf("the topics could not be made again: %v", err)
+	}
+	return "topics made again"
 }
