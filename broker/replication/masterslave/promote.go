@@ -175,17 +175,7 @@ func (p *promoter) attempt(ctx context.Context) (res PromoteResult, again bool, 
 	epoch := nextEpoch(highest(seen), p.index(cand.member.ID), len(p.members))
 	res = PromoteResult{Epoch: epoch, Leader: cand.member.ID}
 
-	record := request{Op: opRecord, Group: p.req.Group, Epoch: epoch}
-	answers := p.ask(ctx, []Member{cand.member}, record)
-	if answers[0].err == nil {
-		var others []Member
-		for _, m := range p.members {
-			if m.ID != cand.member.ID {
-				others = append(others, m)
-			}
-		}
-		answers = append(answers, p.ask(ctx, others, record)...)
-	}
+	answers := p.record(ctx, cand.member, epoch)
 	res.Answers = report(answers)
 	for _, a := range answers {
 		if a.refused {
@@ -209,6 +199,42 @@ func (p *promoter) attempt(ctx context.Context) (res PromoteResult, again bool, 
 		return res, lead.refused, fmt.Errorf("promote: node %d was told to lead epoch %d: %w", cand.member.ID, epoch, lead.err)
 	}
 	return res, false, nil
+}
+
+// record has every node record the epoch, the candidate first; its answer is the first. Who answers is asked once more, and counts only if it is
+// still the same process: a node that lost its disk between its answer and another node's has forgotten its promise at a time when too
+// few knew of the epoch for it to learn of it again.
+func (p *promoter) record(ctx context.Context, candidate Member, epoch int32) []answer {
+	req := request{Op: opRecord, Group: p.req.Group, Epoch: epoch}
+	answers := p.ask(ctx, []Member{candidate}, req)
+	if answers[0].err != nil {
+		return answers
+	}
+	var others []Member
+	for _, m := range p.members {
+		if m.ID != candidate.ID {
+			others = append(others, m)
+		}
+	}
+	answers = append(answers, p.ask(ctx, others, req)...)
+	var again []Member
+	for _, a := range answers {
+		if a.err == nil {
+			again = append(again, a.member)
+		}
+	}
+	second := p.ask(ctx, again, req)
+	for i := range answers {
+		if answers[i].err != nil {
+			continue
+		}
+		before := answers[i].status.Incarnation
+		answers[i], second = second[0], second[1:]
+		if a := &answers[i]; a.err == nil && a.status.Incarnation != before {
+			a.err = fmt.Errorf("node %d was restarted while the epoch was recorded", a.member.ID)
+		}
+	}
+	return answers
 }
 
 // tell tells the candidate to lead, more than once when no answer comes: being told again changes nothing.

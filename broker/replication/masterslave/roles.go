@@ -96,6 +96,11 @@ func (r *Replica) takeLead(epoch int32, incarnation uint64) error {
 	case s.lead != nil:
 		return nil
 	}
+	// What this node said that its log holds is what the promote was decided on.
+	if _, err := r.log.Flush(); err != nil {
+		r.fail("flush", err)
+		return fmt.Errorf("flush before leading: %w", err)
+	}
 	s.meta.Leading, s.meta.Joining, s.ready = true, false, true
 	if err := storeMeta(r.cfg.FS, s.meta); err != nil {
 		r.fail("record the leadership", err)

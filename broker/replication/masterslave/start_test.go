@@ -250,6 +250,37 @@ func TestLeadNamesTheProcess(t *testing.T) {
 	})
 }
 
+// A node that was restarted while the others recorded the epoch does not count: its disk may be another one.
+func TestRestartedNodeDoesNotCount(t *testing.T) {
+	inBubble(t, 3, sync2(), func(w *world) {
+		w.up()
+		w.crash(vfs.KeepCache, 3)
+		// Node 2 answers, and is another process when it is asked again: the links are slow enough to get between.
+		undo := w.net.Shape([]netsim.Rule{{From: "admin", To: "n2", DelayMin: 300 * time.Millisecond, DelayMax: 300 * time.Millisecond}})
+		defer undo()
+		type outcome struct {
+			res PromoteResult
+			err error
+		}
+		done := make(chan outcome)
+		go func() {
+			res, err := w.promote(1, false)
+			done <- outcome{res, err}
+		}()
+		w.until("node 2 has heard of it", func() bool { return w.status(2).Epoch == 6 })
+		time.Sleep(750 * time.Millisecond) // a dial and a request, 300 ms each, then the same again
+		w.crash(vfs.KeepCache, 2)
+		w.start(2)
+		got := <-done
+		require.ErrorIs(t, got.err, ErrUnsafe)
+		var errs []string
+		for _, a := range got.res.Answers {
+			errs = append(errs, a.Error)
+		}
+		require.Contains(t, fmt.Sprint(errs), "restarted")
+	})
+}
+
 // Bugzoo RF-04: an entry of an older epoch is not committed by copies of it alone, but through the frame with which the epoch began.
 func TestOldEntriesCommitThroughTheEpochFrame(t *testing.T) {
 	inBubble(t, 3, sync2(), func(w *world) {
@@ -317,6 +348,12 @@ func TestProgressIsNotTakenOnTrust(t *testing.T) {
 			inside.From -= 5
 			s, _, _ = judge(inside)
 			require.Equal(t, verdictDiverged, s.Verdict, "not a boundary")
+
+			low := p
+			low.Flushed = 10
+			s, _, f = judge(low)
+			require.Equal(t, verdictOK, s.Verdict)
+			require.EqualValues(t, 10, f.flushed, "what was flushed before the refusal says nothing")
 
 			older := p
 			fresh := p
