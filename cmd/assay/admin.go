@@ -70,9 +70,6 @@ func (a *app) promote(ctx context.Context, f *promoteFlags) error {
 	if err != nil {
 		return err
 	}
-	if ctx == nil {
-		ctx = context.Background()
-	}
 	ctx, cancel := context.WithTimeout(ctx, promoteTimeout)
 	defer cancel()
 	var dialer net.Dialer

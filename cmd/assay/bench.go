@@ -72,11 +72,7 @@ majority, about what this machine can do at all. Trust the ratio, not the absolu
 			if err := f.check(); err != nil {
 				return err
 			}
-			ctx := cmd.Context()
-			if ctx == nil {
-				ctx = context.Background()
-			}
-			return a.benchBroker(ctx, &f)
+			return a.benchBroker(cmd.Context(), &f)
 		},
 	}
 	cmd.Flags().BoolVar(&f.json, "json", false, "print one JSON object on standard output")

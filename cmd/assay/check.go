@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,11 +38,7 @@ A history without a manifest has no contract: any anomaly is exit 3. Nothing is 
 			if err := pathExists(args[0]); err != nil {
 				return err
 			}
-			ctx := cmd.Context()
-			if ctx == nil {
-				ctx = context.Background()
-			}
-			res, err := experiment.Judge(ctx, args[0], experiment.JudgeOptions{Timeout: timeout})
+			res, err := experiment.Judge(cmd.Context(), args[0], experiment.JudgeOptions{Timeout: timeout})
 			if err != nil {
 				return err
 			}

@@ -23,11 +23,7 @@ func (a *app) cleanCommand() *cobra.Command {
 everything that assay did not make, stays. The store of runs is not touched.`,
 		Args: exactArgs(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			if ctx == nil {
-				ctx = context.Background()
-			}
-			ctx, cancel := context.WithTimeout(ctx, cleanTimeout)
+			ctx, cancel := context.WithTimeout(cmd.Context(), cleanTimeout)
 			defer cancel()
 			r, err := docker.Clean(ctx, force)
 			for _, name := range slices.Concat(r.Containers, r.Volumes, r.Networks) {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +30,7 @@ func main() {
 		color:    term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 		terminal: term.IsTerminal(int(os.Stderr.Fd())),
 	}
-	os.Exit(a.guarded(os.Args[1:]))
+	os.Exit(a.guarded(context.Background(), os.Args[1:]))
 }
 
 // app is one use of the command line. Commands write to it, and not to the process, so that tests can use them.
@@ -56,10 +57,10 @@ func exitWith(code int) error {
 
 // main runs one command and returns the exit code. An error of any kind is one line on standard error and exit 1; where
 // a JSON object was asked for, it is that object on standard output, too.
-func (a *app) main(args []string) int {
+func (a *app) main(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
-	cmd, err := root.ExecuteC()
+	cmd, err := root.ExecuteContextC(ctx)
 	var code exitError
 	switch {
 	case err == nil:
@@ -76,7 +77,7 @@ func (a *app) main(args []string) int {
 }
 
 // guarded is main that survives a panic long enough to remove the cluster. The exit code is 1: a Go panic's own 2 would say "unknown".
-func (a *app) guarded(args []string) (code int) {
+func (a *app) guarded(ctx context.Context, args []string) (code int) {
 	defer func() {
 		if p := recover(); p != nil {
 			fmt.Fprintf(a.stderr, "assay: panic: %v\n%s", p, debug.Stack())
@@ -86,7 +87,7 @@ func (a *app) guarded(args []string) (code int) {
 			code = 1
 		}
 	}()
-	return a.main(args)
+	return a.main(ctx, args)
 }
 
 func oneLine(err error) string {

@@ -50,11 +50,7 @@ The configuration is YAML; an address without a host means 127.0.0.1. Logs are J
 			if config == "" {
 				return errors.New("node needs --config FILE (see assay node --help for one)")
 			}
-			ctx := cmd.Context()
-			if ctx == nil {
-				ctx = context.Background()
-			}
-			return a.node(ctx, config, logText)
+			return a.node(cmd.Context(), config, logText)
 		},
 	}
 	cmd.Flags().StringVar(&config, "config", "", "the node's configuration file")

@@ -50,9 +50,6 @@ func (a *app) showCommand() *cobra.Command {
 
 // showAnomaly takes the verdict that the run has, and judges it anew where it has none.
 func (a *app) showAnomaly(ctx context.Context, path string, n int) error {
-	if ctx == nil {
-		ctx = context.Background()
-	}
 	d, err := experiment.ReadVerdict(ctx, path)
 	if err != nil {
 		return err

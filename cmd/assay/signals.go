@@ -56,9 +56,6 @@ func (c *clusters) remove() error {
 // interruptible returns a context that the first SIGINT or SIGTERM ends: the run heals, stops and is judged as far as it came. The second
 // one ends the process at once, after an attempt to remove what the run made.
 func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
-	if ctx == nil {
-		ctx = context.Background()
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

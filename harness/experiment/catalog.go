@@ -1,6 +1,8 @@
 package experiment
 
 import (
+	"slices"
+
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/harness/target/reference"
 	"github.com/assay-project/assay/nemesis"
@@ -58,7 +60,7 @@ func Faults() ([]FaultEntry, error) {
 		if err != nil {
 			return nil, err
 		}
-		entry := FaultEntry{Info: info}
+		entry := FaultEntry{Info: spellable(info)}
 		for _, env := range Environments() {
 			if faults[0].Supports(clusters[env]) == nil {
 				entry.Envs = append(entry.Envs, env)
@@ -67,4 +69,18 @@ func Faults() ([]FaultEntry, error) {
 		all = append(all, entry)
 	}
 	return all, nil
+}
+
+// spellable leaves what can be written: a role may be there only as the default of a fault without one, and a shape may be combined.
+func spellable(info nemesis.Info) nemesis.Info {
+	can := func(text string) bool {
+		_, err := nemesis.Parse(text)
+		return err == nil
+	}
+	info.Roles = slices.DeleteFunc(slices.Clone(info.Roles), func(role string) bool { return !can(info.Name + ":" + role) })
+	const withClients = "with-clients"
+	if can(info.Name + "/" + withClients) {
+		info.Shapes = append(slices.Clone(info.Shapes), withClients)
+	}
+	return info
 }
