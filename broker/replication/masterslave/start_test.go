@@ -3,6 +3,7 @@ package masterslave
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -145,10 +146,33 @@ func TestDeposedLeaderLearnsAtStart(t *testing.T) {
 		_, err := w.promote(0, false)
 		require.NoError(t, err)
 		w.start(1)
-		for range 300 {
+		for range 3000 {
 			require.NotEqual(t, RoleLeader, w.status(1).Role)
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(20 * time.Microsecond)
 		}
+		w.well(0)
+	})
+}
+
+// A node goes on joining until it has all that its leader had when it joined.
+func TestJoiningLastsUntilCaughtUp(t *testing.T) {
+	inBubble(t, 2, sync2(), func(w *world) {
+		w.up()
+		for range 6 {
+			_, err := w.send(1, strings.Repeat("x", maxShipBytes/2))
+			require.NoError(t, err)
+		}
+		w.crash(vfs.Empty, 2)
+		defer w.net.Shape([]netsim.Rule{{From: "n1", To: "n2", DelayMin: 20 * time.Millisecond, DelayMax: 20 * time.Millisecond}})()
+		w.start(2)
+		partial := false
+		for w.status(2).End < w.status(1).End {
+			s := w.status(2)
+			partial = partial || s.End > 0
+			require.True(t, s.Joining || !s.Ready, "%+v", s)
+			time.Sleep(time.Millisecond)
+		}
+		require.True(t, partial)
 		w.well(0)
 	})
 }
