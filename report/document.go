@@ -93,6 +93,9 @@ func headline(s *harness.Summary) string {
 	case "invalid":
 		return classList(s, false) + "; the contract of this configuration excludes that"
 	case "unknown":
+		if s.Interrupted {
+			return "the run was interrupted, so nothing can be concluded"
+		}
 		if len(s.Unknown) == 0 {
 			return "nothing can be concluded from this run"
 		}

@@ -66,7 +66,7 @@ func (p *printer) section(title string) {
 
 func (p *printer) verdict(s *harness.Summary) {
 	text := fmt.Sprintf("%s (exit %d): %s", strings.ToUpper(s.Verdict), s.Exit, headline(s))
-	if s.Interrupted {
+	if s.Interrupted && s.Verdict != "unknown" {
 		text += "; the run was interrupted"
 	}
 	lines := wrap(clean(text), textWidth)
@@ -82,8 +82,8 @@ func (p *printer) verdict(s *harness.Summary) {
 // unknown lists what could not be decided; the first reason is in the headline when the verdict is Unknown.
 func (p *printer) unknown(s *harness.Summary) {
 	rest := s.Unknown
-	if (s.Verdict == "unknown" || s.Verdict == "error") && len(rest) > 0 {
-		rest = rest[1:]
+	if s.Verdict == "unknown" && !s.Interrupted || s.Verdict == "error" {
+		rest = rest[min(1, len(rest)):]
 	}
 	if len(rest) == 0 {
 		return

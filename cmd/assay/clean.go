@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,8 +25,13 @@ everything that assay did not make, stays. The store of runs is not touched.`,
 			ctx, cancel := context.WithTimeout(cmd.Context(), cleanTimeout)
 			defer cancel()
 			r, err := docker.Clean(ctx, force)
-			for _, name := range slices.Concat(r.Containers, r.Volumes, r.Networks) {
-				fmt.Fprintln(a.stdout, "removed", name)
+			for _, kind := range []struct {
+				name string
+				all  []string
+			}{{"container", r.Containers}, {"volume", r.Volumes}, {"network", r.Networks}} {
+				for _, name := range kind.all {
+					fmt.Fprintln(a.stdout, "removed", kind.name, name)
+				}
 			}
 			for _, name := range r.Kept {
 				fmt.Fprintln(a.stdout, "kept", name, "(its run is going on, or was started elsewhere)")
