@@ -98,6 +98,9 @@ func (ev *evidence) pair(inv, done *histories.Op) {
 	}
 }
 
+// scanned reports whether a scan of the partition's leader reached the end of its log.
+func (p *partEvidence) scanned() bool { return p.leader != "" && p.ended[p.leader] }
+
 func (p *partEvidence) chunk(reached map[int]int64, process int, done *histories.Op) {
 	p.read = chunk(reached, process, done) || p.read
 }
@@ -133,7 +136,7 @@ func count(c *OpCounts, t histories.Type) {
 func (ev *evidence) missing(interrupted bool) []string {
 	var ids []int32
 	for id, p := range ev.parts {
-		if p.acked > 0 && !p.read && !(p.leader != "" && p.ended[p.leader]) {
+		if p.acked > 0 && !p.read && !p.scanned() {
 			ids = append(ids, id)
 		}
 	}
@@ -158,7 +161,7 @@ func emptiness(ev *evidence, planned []string) []string {
 	}
 	var scanned []int32
 	for id, p := range ev.parts {
-		if p.acked > 0 && !p.read && p.leader != "" && p.ended[p.leader] {
+		if p.acked > 0 && !p.read && p.scanned() {
 			scanned = append(scanned, id)
 		}
 	}

@@ -176,6 +176,7 @@ type Context struct {
 // Status says what a generator's Next means.
 type Status uint8
 
+// Answers of Next.
 const (
 	Done    Status = iota // no more ops, ever
 	Ready                 // the op is to be invoked

@@ -181,7 +181,7 @@ func (p *partHistory) vanished(weakOnly bool) *vanished {
 	end := p.finals
 	switch {
 	case p.ev.read:
-	case p.ev.leader != "" && p.ev.ended[p.ev.leader]:
+	case p.ev.scanned():
 		end = p.scans[p.ev.leader]
 	default:
 		return v
