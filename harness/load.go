@@ -36,9 +36,6 @@ func (l *load) counts() OpCounts { return l.ops }
 
 // loadPhase generates load and lets the nemesis strike for Test.Time, then waits for what is open and for everything to be healed.
 func (r *run) loadPhase(ctx context.Context) error {
-	if r.interrupted(ctx) {
-		return nil
-	}
 	l := r.newLoad(ctx)
 	r.load = l
 	defer l.close()

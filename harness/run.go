@@ -46,25 +46,14 @@ type run struct {
 
 func (r *run) phases(ctx context.Context) error {
 	r.progress(Starting, 0, 0)
-	if err := r.start(ctx); err != nil {
-		return err
-	}
-	if err := r.loadPhase(ctx); err != nil {
-		return err
-	}
-	if r.interrupted(ctx) {
-		r.ex.Interrupted = true
-		return r.note(histories.Op{Fault: NoteInterrupted})
-	}
-	if err := r.recovery(ctx); err != nil {
-		return err
-	}
-	if err := r.finals(ctx); err != nil {
-		return err
-	}
-	if r.interrupted(ctx) {
-		r.ex.Interrupted = true
-		return r.note(histories.Op{Fault: NoteInterrupted})
+	for _, phase := range []func(context.Context) error{r.start, r.loadPhase, r.recovery, r.finals} {
+		if err := phase(ctx); err != nil {
+			return err
+		}
+		if r.interrupted(ctx) {
+			r.ex.Interrupted = true
+			return r.note(histories.Op{Fault: NoteInterrupted})
+		}
 	}
 	return nil
 }

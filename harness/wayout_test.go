@@ -230,3 +230,31 @@ func TestTestThatCannotBeRun(t *testing.T) {
 }
 
 type noPower struct{ harness.Cluster }
+
+// A run that is asked to stop in any phase ends in that phase.
+func TestInterruptedInEveryPhase(t *testing.T) {
+	for _, phase := range []harness.Phase{harness.Starting, harness.Load, harness.Recovering, harness.Reading} {
+		synctest.Test(t, func(t *testing.T) {
+			var stop atomic.Bool
+			last := harness.Phase("")
+			c := fakecluster.New(fakecluster.Options{Unwell: func(s harness.NodeState) harness.NodeState {
+				s.CaughtUp = s.CaughtUp && phase != harness.Recovering
+				return s
+			}}, 3)
+			r := run(t.Context(), t, c, "none", func(x *harness.Test) {
+				x.Stop = stop.Load
+				x.OnProgress = func(p harness.Progress) {
+					last = p.Phase
+					if p.Phase == phase {
+						stop.Store(true)
+					}
+				}
+			})
+			require.NoError(t, r.err)
+			require.True(t, r.ex.Interrupted)
+			require.Equal(t, phase, last)
+			require.Len(t, notes(r.h, harness.NoteInterrupted), 1)
+			require.Equal(t, "stop", c.Calls()[len(c.Calls())-1])
+		})
+	}
+}
