@@ -106,7 +106,7 @@ func (q *delayQueue) loop() {
 	}
 }
 
-// release sends packets on, the one due first first, as long as go_ says so.
+// release sends packets on, the one due first first, as long as due says so.
 func (q *delayQueue) release(waiting *heldHeap, due func(held) bool) {
 	for len(*waiting) > 0 && due((*waiting)[0]) {
 		p := heap.Pop(waiting).(held)

@@ -22,7 +22,7 @@ type queueKind uint8
 
 const (
 	nftQueue    queueKind = iota // nftables' own expression (CONFIG_NFT_QUEUE)
-	xtablesMark                  // the iptables target, through nft_compat; for kernels without the former
+	xtablesQueue                  // the iptables target, through nft_compat; for kernels without the former
 )
 
 // program replaces the agent's table in one transaction: at no time do only some of the rules hold. queues names the queue of each delay.
@@ -31,7 +31,7 @@ func program(set RuleSet, queues map[delay]uint16) error {
 	if err == nil || len(queues) == 0 {
 		return wrapProgram(err)
 	}
-	return wrapProgram(programWith(xtablesMark, set, queues))
+	return wrapProgram(programWith(xtablesQueue, set, queues))
 }
 
 func wrapProgram(err error) error {

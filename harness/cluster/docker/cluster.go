@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"sync"
@@ -21,6 +22,8 @@ import (
 const (
 	// stepTime bounds one call to the engine that is not cut short by a stop, so that nothing is created after Stop has looked.
 	stepTime = 30 * time.Second
+	// holdTime bounds how long Stop waits for operations on nodes.
+	holdTime = 15 * time.Second
 	// dialTime bounds an attempt to connect.
 	dialTime = 5 * time.Second
 	// kafkaPort and peerPort are the same in all containers, each with an address of its own.
@@ -51,6 +54,7 @@ type settings struct {
 	runID   string
 	logDir  string // "" keeps no logs
 	program string // see findProgram
+	publish bool   // reach nodes through published ports even where their own addresses lead to them
 	logger  *slog.Logger
 }
 
@@ -197,7 +201,7 @@ func (m *machine) createNetwork(ctx context.Context, e *engine) error {
 		n.addr = hostIn(p, firstHost+i)
 	}
 	m.mu.Lock()
-	m.direct = isLocal(hostIn(p, 1))
+	m.direct = isLocal(hostIn(p, 1)) && !m.publish
 	m.mu.Unlock()
 	return nil
 }
@@ -220,6 +224,7 @@ func (m *machine) Stop(ctx context.Context) error {
 		}
 	}
 	m.links.close()
+	defer m.holdNodes(ctx)()
 	m.mu.Lock()
 	e := m.engine
 	m.mu.Unlock()
@@ -235,6 +240,24 @@ func (m *machine) Stop(ctx context.Context) error {
 		return fmt.Errorf("stop the cluster (assay clean tries again): %w", err)
 	}
 	return nil
+}
+
+// holdNodes waits for what is being done to nodes, a wipe that makes a new container for one, and keeps anything else from being done
+// until release. It does not wait for ever: sweeping up while an operation hangs is better than not at all.
+func (m *machine) holdNodes(ctx context.Context) (release func()) {
+	ctx, cancel := context.WithTimeout(ctx, holdTime)
+	defer cancel()
+	var held []*node
+	for _, n := range m.nodes {
+		if n.lock(ctx) == nil {
+			held = append(held, n)
+		}
+	}
+	return func() {
+		for _, n := range held {
+			n.unlock()
+		}
+	}
 }
 
 // use returns the engine while the cluster is up.
@@ -348,10 +371,7 @@ func (m *machine) mapped(ctx context.Context, e *engine, address string) (string
 	if err != nil {
 		return "", fmt.Errorf("find the published port of %s: %w", address, err)
 	}
-	host, err := e.provider.DaemonHost(ctx)
-	if err != nil {
-		return "", fmt.Errorf("find the Docker engine's machine: %w", err)
-	}
+	host := engineHost(e.api.DaemonHost())
 	if info.Container.NetworkSettings != nil {
 		for p, bindings := range info.Container.NetworkSettings.Ports {
 			if p.Port() == port && len(bindings) > 0 {
@@ -360,4 +380,14 @@ func (m *machine) mapped(ctx context.Context, e *engine, address string) (string
 		}
 	}
 	return "", fmt.Errorf("%s is not published: is node %s down?", address, n.id)
+}
+
+// engineHost is the machine that publishes the ports of containers, given how its engine is reached. testcontainers' own answer is not
+// asked for: where a file /.dockerenv exists it is another machine's.
+func engineHost(daemon string) string {
+	u, err := url.Parse(daemon)
+	if err != nil || u.Hostname() == "" || u.Scheme == "unix" || u.Scheme == "npipe" {
+		return "127.0.0.1"
+	}
+	return u.Hostname()
 }

@@ -58,6 +58,28 @@ func TestClient(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// TestPublishedPorts: where containers' addresses lead nowhere (macOS, Windows, rootless engines), published ports do; they change when
+// a node starts again.
+func TestPublishedPorts(t *testing.T) {
+	r := newRig(t, 2)
+	r.m.publish = true
+	require.NoError(t, r.m.Start(t.Context()))
+	_, err := r.m.Kill(t.Context(), "n1")
+	require.NoError(t, err)
+	require.NoError(t, r.m.Boot(t.Context(), "n1"))
+	r.ask("n1", request{Op: "ping"})
+	require.True(t, r.reaches("n2", "n1"))
+}
+
+func TestEngineHost(t *testing.T) {
+	for daemon, want := range map[string]string{
+		"unix:///var/run/docker.sock": "127.0.0.1", "npipe:////./pipe/docker_engine": "127.0.0.1", "": "127.0.0.1",
+		"tcp://10.1.2.3:2375": "10.1.2.3", "ssh://user@build.example": "build.example",
+	} {
+		require.Equal(t, want, engineHost(daemon), "%q", daemon)
+	}
+}
+
 func TestLogsAreKeptUpToTheEnd(t *testing.T) {
 	r := startRig(t, 1)
 	r.ask("n1", request{Op: "write", N: 11})
@@ -94,6 +116,22 @@ func TestStopDuringStart(t *testing.T) {
 			require.Empty(t, leftovers(t, r.m.runID))
 		})
 	}
+}
+
+// TestStopDuringWipe: a wipe makes a new container, which the stop must not miss.
+func TestStopDuringWipe(t *testing.T) {
+	r := startRig(t, 1)
+	wiped := make(chan error, 1)
+	go func() {
+		_, err := r.m.Wipe(t.Context(), "n1")
+		wiped <- err
+	}()
+	<-time.After(100 * time.Millisecond)
+	require.NoError(t, r.m.Stop(context.Background()))
+	if err := <-wiped; err != nil {
+		require.ErrorIs(t, err, ErrStopped)
+	}
+	require.Empty(t, leftovers(t, r.m.runID))
 }
 
 func TestHostFirewallIsUntouched(t *testing.T) {

@@ -30,6 +30,9 @@ func (m *machine) withNode(ctx context.Context, id harness.NodeID, do func(*engi
 		return err
 	}
 	defer n.unlock()
+	if _, err := m.use(); err != nil { // a stop came first
+		return err
+	}
 	return do(e, n)
 }
 

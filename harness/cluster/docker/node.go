@@ -145,7 +145,8 @@ func (m *machine) listens(ctx context.Context, e *engine, n *node) error {
 	go func() {
 		code, err := e.wait(limited, n.name)
 		if err == nil {
-			err = fmt.Errorf("%w with exit code %d: %s", harness.ErrNodeExited, code, e.lastWords(ctx, n))
+			err = fmt.Errorf("node %s: %w with exit code %d: %s", n.id, harness.ErrNodeExited, code, e.lastWords(ctx, n))
+			cancel() // nobody answers any more
 		}
 		exited <- err
 	}()
@@ -158,13 +159,11 @@ func (m *machine) listens(ctx context.Context, e *engine, n *node) error {
 		}
 		select {
 		case <-retry.C:
-		case err := <-exited:
-			if errors.Is(err, harness.ErrNodeExited) {
-				n.up.Store(false)
-				return fmt.Errorf("node %s: %w", n.id, err)
-			}
-			exited = nil // only ctx is left to tell
 		case <-limited.Done():
+			if err := <-exited; errors.Is(err, harness.ErrNodeExited) {
+				n.up.Store(false)
+				return err
+			}
 			return ctx.Err()
 		}
 	}

@@ -211,6 +211,9 @@ func (m *machine) syncAll(ctx context.Context, e *engine) error {
 			return err
 		}
 		defer n.unlock()
+		if _, err := m.use(); err != nil {
+			return nil // stopped: there is no network any more
+		}
 		return m.sync(ctx, e, n)
 	})
 }
