@@ -1,0 +1,173 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// TestRealClients: kcat, franz-go and sarama write and read one topic of a cluster of processes, through a kill -9 of the leader, its
+// restart, and an operator's promote of another node.
+func TestRealClients(t *testing.T) {
+	c := startProcesses(t, 3, `replication: sync, copies: "2"`)
+	const topic = "clients"
+	var want []string
+	values := func(from string) []string {
+		var out []string
+		for i := range 20 {
+			out = append(out, fmt.Sprintf("%s-%d", from, i))
+		}
+		want = append(want, out...)
+		return out
+	}
+
+	produceFranz(t, c, topic, values("franz-1"))
+	produceSarama(t, c, topic, values("sarama-1"))
+	produceKcat(t, c, topic, values("kcat-1"))
+
+	c.kill(0)
+	c.start(0)
+	produceFranz(t, c, topic, values("franz-2"))
+
+	c.kill(0) // and it stays away: only a promote helps
+	out, err := c.run("admin", "promote", "--config", c.configs[1], "--group", "0")
+	require.NoError(t, err, out)
+	require.Contains(t, out, "safe")
+	produceFranz(t, c, topic, values("franz-3"))
+	produceSarama(t, c, topic, values("sarama-2"))
+	produceKcat(t, c, topic, values("kcat-2"))
+
+	c.start(0) // the deposed leader comes back and follows
+	slices.Sort(want)
+	for name, consume := range map[string]func(*testing.T, *processes, string, int) []string{"franz-go": consumeFranz, "sarama": consumeSarama, "kcat": consumeKcat} {
+		got := consume(t, c, topic, len(want))
+		slices.Sort(got)
+		require.Equal(t, want, got, name)
+	}
+	for i := range 3 {
+		c.terminate(i)
+	}
+}
+
+func produceFranz(t *testing.T, c *processes, topic string, values []string) {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.kafka...), kgo.AllowAutoTopicCreation(), kgo.MetadataMinAge(100*time.Millisecond))
+	require.NoError(t, err)
+	defer cl.Close()
+	var records []*kgo.Record
+	for _, v := range values {
+		records = append(records, &kgo.Record{Topic: topic, Value: []byte(v)})
+	}
+	require.NoError(t, cl.ProduceSync(within(t, 60*time.Second), records...).FirstErr())
+}
+
+func consumeFranz(t *testing.T, c *processes, topic string, n int) []string {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(c.kafka...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	require.NoError(t, err)
+	defer cl.Close()
+	ctx := within(t, 60*time.Second)
+	var got []string
+	for len(got) < n {
+		fetches := cl.PollFetches(ctx)
+		require.NoError(t, ctx.Err(), "%d of %d", len(got), n)
+		fetches.EachRecord(func(r *kgo.Record) { got = append(got, string(r.Value)) })
+	}
+	return got
+}
+
+func saramaConfig() *sarama.Config {
+	cfg := sarama.NewConfig()
+	cfg.Version = sarama.V2_8_0_0
+	cfg.Producer.Return.Successes = true
+	cfg.Producer.RequiredAcks = sarama.WaitForAll
+	cfg.Producer.Idempotent = true
+	cfg.Net.MaxOpenRequests = 1
+	cfg.Metadata.Retry.Max = 100
+	cfg.Producer.Retry.Max = 100
+	return cfg
+}
+
+func produceSarama(t *testing.T, c *processes, topic string, values []string) {
+	t.Helper()
+	p, err := sarama.NewSyncProducer(c.kafka, saramaConfig())
+	require.NoError(t, err)
+	for _, v := range values {
+		_, _, err := p.SendMessage(&sarama.ProducerMessage{Topic: topic, Value: sarama.StringEncoder(v)})
+		require.NoError(t, err)
+	}
+	require.NoError(t, p.Close())
+}
+
+func consumeSarama(t *testing.T, c *processes, topic string, n int) []string {
+	t.Helper()
+	consumer, err := sarama.NewConsumer(c.kafka, saramaConfig())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, consumer.Close()) }()
+	partitions, err := consumer.Partitions(topic)
+	require.NoError(t, err)
+	values := make(chan string)
+	for _, p := range partitions {
+		pc, err := consumer.ConsumePartition(topic, p, sarama.OffsetOldest)
+		require.NoError(t, err)
+		defer pc.AsyncClose()
+		go func() {
+			for m := range pc.Messages() {
+				select {
+				case values <- string(m.Value):
+				case <-t.Context().Done():
+				}
+			}
+		}()
+	}
+	ctx := within(t, 60*time.Second)
+	var got []string
+	for len(got) < n {
+		select {
+		case v := <-values:
+			got = append(got, v)
+		case <-ctx.Done():
+			require.FailNow(t, "sarama", "%d of %d", len(got), n)
+		}
+	}
+	return got
+}
+
+// kcat returns the path of kcat; without it the part of the test that needs it is a failure in CI, and skips loudly elsewhere.
+func kcat(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("kcat")
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			require.NoError(t, err, "CI needs kcat: apt-get install kcat")
+		}
+		t.Skip("NOT TESTED WITH kcat: it is not installed (apt-get install kcat)")
+	}
+	return path
+}
+
+func produceKcat(t *testing.T, c *processes, topic string, values []string) {
+	t.Helper()
+	cmd := exec.CommandContext(within(t, 60*time.Second), kcat(t), "-P", "-b", strings.Join(c.kafka, ","), "-t", topic, "-X", "enable.idempotence=true")
+	cmd.Stdin = strings.NewReader(strings.Join(values, "\n") + "\n")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}
+
+func consumeKcat(t *testing.T, c *processes, topic string, n int) []string {
+	t.Helper()
+	var out, errOut bytes.Buffer
+	cmd := exec.CommandContext(within(t, 60*time.Second), kcat(t), "-C", "-b", strings.Join(c.kafka, ","), "-t", topic, "-o", "beginning", "-c", fmt.Sprint(n), "-q")
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	require.NoError(t, cmd.Run(), "%s", errOut.String())
+	return strings.Fields(out.String())
+}
