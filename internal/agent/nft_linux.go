@@ -21,7 +21,7 @@ const lossScale = 1_000_000
 type queueKind uint8
 
 const (
-	nftQueue    queueKind = iota // nftables' own expression (CONFIG_NFT_QUEUE)
+	nftQueue     queueKind = iota // nftables' own expression (CONFIG_NFT_QUEUE)
 	xtablesQueue                  // the iptables target, through nft_compat; for kernels without the former
 )
 
