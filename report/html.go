@@ -30,8 +30,11 @@ var pageTemplate string
 //go:embed page.css
 var pageStyle string
 
-//go:embed page.js
-var pageScript string
+//go:embed chart.js
+var chartScript string
+
+//go:embed picture.js
+var pictureScript string
 
 // HTML writes the run as one page without outside resources: what came from the system under test is escaped, and Porcupine's picture, a
 // page of its own that may be empty, is shut in a sandboxed frame.
@@ -71,7 +74,8 @@ type page struct {
 	Settings    []Setting
 	Hover       hover
 	Style       template.CSS
-	Script      template.JS
+
+	ChartScript, PictureScript template.JS
 }
 
 // plot is a chart with its title and the faults behind it.
@@ -127,7 +131,8 @@ func newPage(d *Document, h histories.Reader, picture []byte) *page {
 	p := &page{
 		Summary: *s, Verdict: s.Verdict, Headline: headline(s), Facts: facts(d), Settings: d.Settings,
 		Groups: findingGroups(d, h), Gaps: gapLines(&st), ByNode: byNode(s.Faults),
-		Style: template.CSS(pageStyle), Script: template.JS(pageScript), // both are files of this package
+		// These are files of this package.
+		Style: template.CSS(pageStyle), ChartScript: template.JS(chartScript), PictureScript: template.JS(pictureScript),
 	}
 	p.Notes = append(slices.Clone(s.Unknown), d.Warnings...)
 	if len(picture) > maxPicture {

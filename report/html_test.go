@@ -33,9 +33,9 @@ func TestHTMLEscapes(t *testing.T) {
 	page := b.String()
 	require.NotContains(t, page, "<script>alert")
 	require.NotContains(t, page, "<img")
-	require.Equal(t, 1, strings.Count(page, "<script"), "the page's own script only")
-	require.Equal(t, 1, strings.Count(page, "</script"))
-	require.Contains(t, page, `srcdoc="&lt;p&gt;picture`)
+	require.Equal(t, 2, strings.Count(page, "<script"), "the page's own scripts only")
+	require.Equal(t, 2, strings.Count(page, "</script"))
+	require.Contains(t, page, `data-page="&lt;p&gt;picture`)
 	require.Contains(t, page, `sandbox="allow-scripts"`)
 }
 
