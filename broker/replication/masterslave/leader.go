@@ -1,11 +1,14 @@
 package masterslave
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/assay-project/assay/broker/commitlog"
 )
 
 // leadership is what a leader knows. The loop owns it; it lasts for one epoch of one process, so nothing is inherited.
@@ -147,8 +150,12 @@ func (r *Replica) match(v view, p pull) matching {
 	}
 	chain, err := r.log.ChainAt(p.From)
 	switch {
-	case err != nil:
+	case errors.Is(err, commitlog.ErrPosition):
 		m.verdict, m.chain = verdictDiverged, err.Error()
+	case err != nil:
+		// What this disk cannot read says nothing about the follower's log, which may be the only good copy.
+		r.logger.Error("a follower's log cannot be compared with this node's", "follower", p.Node, "position", p.From, "err", err)
+		m.verdict = verdictBusy
 	case chain != p.Chain:
 		m.verdict, m.chain = verdictDiverged, fmt.Sprintf("chain %016x here, %016x there", chain, p.Chain)
 	default:
@@ -169,8 +176,8 @@ func (r *Replica) takePull(p pull, m matching, held uint64) (answer shipment, st
 	if l == nil || s.meta.Epoch != p.Epoch {
 		return answer, false
 	}
-	if s.failure != "" || m.epoch != p.Epoch || m.verdict == verdictEpoch {
-		answer.Verdict = verdictBusy // the second: this node began to lead while it looked; the follower asks again
+	if s.failure != "" || m.epoch != p.Epoch || m.verdict == verdictEpoch || m.verdict == verdictBusy {
+		answer.Verdict = verdictBusy // the second and third: this node began to lead while it looked; the follower asks again
 		return answer, false
 	}
 	f := l.follower(p.Node)
@@ -239,12 +246,16 @@ func (r *Replica) takeLeave(node int32, session uint64) {
 	}
 }
 
-// takeMatch answers which of the boundaries, from the last to the first, this leader's log has, too.
-func (r *Replica) takeMatch(boundaries []boundary) int {
+// takeMatch answers which of the boundaries, from the last to the first, this leader's log has, too; -1 for none. The error is about
+// what it cannot read: the follower cuts off what does not match, so an unreadable place must not pass for a different one.
+func (r *Replica) takeMatch(boundaries []boundary) (int, error) {
 	for i, b := range boundaries {
-		if chain, err := r.log.ChainAt(b.Position); err == nil && chain == b.Chain {
-			return i
+		switch chain, err := r.log.ChainAt(b.Position); {
+		case err == nil && chain == b.Chain:
+			return i, nil
+		case err != nil && !errors.Is(err, commitlog.ErrPosition):
+			return -1, fmt.Errorf("compare logs at position %d: %w", b.Position, err)
 		}
 	}
-	return -1
+	return -1, nil
 }

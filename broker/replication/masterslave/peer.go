@@ -144,7 +144,12 @@ func (r *Replica) answer(ctx context.Context, req request) response {
 		if !v.Leading || v.Epoch != req.Epoch || len(req.Boundaries) > maxBoundaries {
 			return response{Error: fmt.Sprintf("node %d does not lead epoch %d", r.cfg.Node, req.Epoch)}
 		}
-		return response{Match: r.takeMatch(req.Boundaries)}
+		i, err := r.takeMatch(req.Boundaries)
+		if err != nil {
+			r.logger.Error("a follower's log cannot be compared with this node's", "err", err)
+			return response{Error: err.Error()}
+		}
+		return response{Match: i}
 	case opCreate, opDelete:
 		return r.answerTopic(ctx, req)
 	default:

@@ -172,7 +172,8 @@ func (p *promoter) attempt(ctx context.Context) (res PromoteResult, again bool, 
 	if reason := p.unsafe(seen, cand); reason != "" && !p.req.Force {
 		return PromoteResult{Leader: cand.member.ID, Answers: report(seen)}, false, fmt.Errorf("%w: %s; nothing was changed, force to go on", ErrUnsafe, reason)
 	}
-	epoch := nextEpoch(highest(seen), p.index(cand.member.ID), len(p.members))
+	// Above the first epoch, too: an empty group may begin with it at any moment, and must not undo a forced promote by that.
+	epoch := nextEpoch(max(highest(seen), firstEpoch(len(p.members))), p.index(cand.member.ID), len(p.members))
 	res = PromoteResult{Epoch: epoch, Leader: cand.member.ID}
 
 	answers := p.record(ctx, cand.member, epoch)
