@@ -114,9 +114,11 @@ func (r *Replica) answerTopic(ctx context.Context, req request) response {
 	}
 	var out topicResponse
 	var w *waiter
-	var err error
-	if e := r.do(ctx, func() { out, w, err = r.takeTopic(req.Op, *req.Topic) }); e != nil {
-		err = timedOut(e.Error())
+	replaces, err := r.confirmTopic(ctx, req.Op, *req.Topic)
+	if err == nil {
+		if e := r.do(ctx, func() { out, w, err = r.takeTopic(req.Op, *req.Topic, replaces) }); e != nil {
+			err = timedOut(e.Error())
+		}
 	}
 	if err == nil && w != nil {
 		err = w.wait(ctx)
@@ -132,8 +134,28 @@ func (r *Replica) answerTopic(ctx context.Context, req request) response {
 	return resp
 }
 
-// takeTopic appends what a topic operation needs. The waiter is nil when there is nothing to wait for.
-func (r *Replica) takeTopic(op string, t topicRequest) (topicResponse, *waiter, error) {
+// confirmTopic asks the authority whether what another group's leader is told to create still is the topic of that name: the request may have
+// been on its way for so long that the topic was deleted meanwhile, or even made anew and written to. replaces is the topic that had
+// the name here before the authority was asked, and so is older than its answer.
+func (r *Replica) confirmTopic(ctx context.Context, op string, t topicRequest) (replaces uuid.UUID, err error) {
+	v := r.View()
+	old := v.Machine.TopicByName(t.Name)
+	if old != nil {
+		replaces = old.ID
+	}
+	if op != opCreate || r.self.Group == 0 || !v.Leading || old != nil && old.ID.String() == t.ID {
+		return replaces, nil
+	}
+	now, err := r.askLeader(ctx, 0, opCreate, topicRequest{Name: t.Name, Partitions: t.Partitions, Validate: true})
+	if err == nil && now.ID != t.ID {
+		err = timedOut(fmt.Sprintf("topic %q was deleted meanwhile", t.Name))
+	}
+	return replaces, err
+}
+
+// takeTopic appends what a topic operation needs. A topic of another id may lose its name to the new one only if it is the one that
+// replaces names. The waiter is nil when there is nothing to wait for.
+func (r *Replica) takeTopic(op string, t topicRequest, replaces uuid.UUID) (topicResponse, *waiter, error) {
 	if err := r.refuseWrite(); err != nil {
 		return topicResponse{}, nil, err
 	}
@@ -170,6 +192,9 @@ func (r *Replica) takeTopic(op string, t topicRequest) (topicResponse, *waiter, 
 	out := topicResponse{ID: id.String(), Partitions: count, Created: true}
 	if t.Validate {
 		return out, nil, nil
+	}
+	if old != nil && old.ID != replaces {
+		return topicResponse{}, nil, timedOut(fmt.Sprintf("topic %q was created anew meanwhile", t.Name))
 	}
 	if old != nil {
 		// The authority has deleted the topic that had this name, and this group was not told.

@@ -1,0 +1,70 @@
+package masterslave
+
+import (
+	"context"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// Argument: a request to create a topic is on its way to the other group for so long that the topic is deleted meanwhile, and made anew, and
+// written to. If it were obeyed when it arrives, it would delete the new topic with what was acknowledged there. After the last delete, it
+// would make a topic that nobody knows of.
+func TestSafetyLateTopicCreate(t *testing.T) {
+	inBubble(t, 4, with(sync2(), "groups", "2"), func(w *world) {
+		ctx := context.Background()
+		w.start(w.all()...)
+		w.well(0)
+		w.well(1)
+		w.until("all know both leaders", func() bool {
+			for _, m := range w.nodes {
+				a, _ := m.r.Load().GroupLeader(0)
+				b, _ := m.r.Load().GroupLeader(1)
+				if a < 0 || b < 0 {
+					return false
+				}
+			}
+			return true
+		})
+		r := w.nodes[1].r.Load()
+		late := func(top Topic) response {
+			resp, err := call(ctx, w.admin.Dial, "n3:9093", request{Op: opCreate, Group: 1, Topic: &topicRequest{Name: top.Name, ID: top.ID.String(), Partitions: top.Partitions}})
+			require.NoError(t, err)
+			return resp
+		}
+		first, _, err := r.CreateTopic(ctx, "t", 2, false)
+		require.NoError(t, err)
+		require.Empty(t, late(first).Error, "told twice is told once")
+		require.NoError(t, r.DeleteTopic(ctx, "t", uuid.Nil))
+		second, created, err := r.CreateTopic(ctx, "t", 2, false)
+		require.NoError(t, err)
+		require.True(t, created)
+		sent := w.fill(3, 3)
+
+		require.NotEmpty(t, late(first).Error)
+		require.Equal(t, second.ID, w.nodes[3].r.Load().View().Machine.TopicByName("t").ID)
+		require.Equal(t, sent, w.messages(3))
+
+		require.NoError(t, r.DeleteTopic(ctx, "t", uuid.Nil))
+		require.NotEmpty(t, late(second).Error)
+		require.Nil(t, w.nodes[3].r.Load().View().Machine.TopicByName("t"))
+
+		// A topic that the authority really has replaces one that it has not, but only if that one was there before it was asked.
+		ghost := Topic{ID: uuid.UUID{15: 1}, Name: "t", Partitions: 2}
+		g := w.nodes[3].r.Load()
+		require.NoError(t, g.do(ctx, func() {
+			_, _, err = g.takeTopic(opCreate, topicRequest{Name: "t", ID: ghost.ID.String(), Partitions: 2}, uuid.Nil)
+		}))
+		require.NoError(t, err)
+		third, _, err := r.CreateTopic(ctx, "t", 2, false)
+		require.NoError(t, err)
+		require.Equal(t, third.ID, g.View().Machine.TopicByName("t").ID)
+		require.NoError(t, g.do(ctx, func() {
+			_, _, err = g.takeTopic(opCreate, topicRequest{Name: "t", ID: first.ID.String(), Partitions: 2}, ghost.ID)
+		}))
+		require.Equal(t, kerr.RequestTimedOut, code(err))
+		require.Equal(t, third.ID, g.View().Machine.TopicByName("t").ID)
+	})
+}
