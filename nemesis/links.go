@@ -15,7 +15,8 @@ const (
 	lossMax = 0.20
 )
 
-// links makes the links between victims and other nodes worse, in both directions. Clients are not touched.
+// links makes every link of its victims worse, in both directions: those to other nodes and, where the environment can shape them,
+// those to clients.
 type links struct {
 	spec Spec
 	ward *ward
@@ -69,8 +70,37 @@ func (f *links) Inject(ctx context.Context, s harness.Stage, at harness.Strike, 
 		for _, other := range s.Cluster.Nodes() {
 			links.both(harness.Endpoint{Node: n}, harness.Endpoint{Node: other})
 		}
+		for _, c := range clientEnds(s) {
+			links.both(harness.Endpoint{Node: n}, c)
+		}
 	}
 	return net.Shape(ctx, links.rules)
+}
+
+// generations is how many processes in a row of one client slot a shape covers: while it lasts, processes retire and fresh ones take
+// their place.
+const generations = 8
+
+// clientEnds are the clients of now and those that may follow them while a shape lasts.
+func clientEnds(s harness.Stage) []harness.Endpoint {
+	shaper, ok := s.Cluster.(harness.ClientShaper)
+	if !ok || !shaper.ShapesClients() || s.Processes == nil {
+		return nil
+	}
+	var all []harness.Endpoint
+	for _, p := range s.Processes() {
+		all = append(all, successors(s, p)...)
+	}
+	return all
+}
+
+// successors are a process and those that take its slot after it.
+func successors(s harness.Stage, process int) []harness.Endpoint {
+	all := make([]harness.Endpoint, generations)
+	for g := range all {
+		all[g].Process = process + g*s.Clients
+	}
+	return all
 }
 
 // linkSet collects rules of one shape, one per direction of a link.

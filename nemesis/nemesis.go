@@ -48,13 +48,13 @@ func catalog() []kind {
 		{Info: Info{"fsync", Lasting, roles(), nil, "fail every fsync"}, build: newFsync},
 		{Info: Info{"full", Lasting, roles(), nil, "fill the disk"}, build: newFull},
 		{Info: Info{"kill", Instant, roles(), nil, "end the process with SIGKILL; the page cache stays"}, downs: true, build: newKill},
-		{Info: Info{"loss", Lasting, roles(), nil, "lose 5 to 20 % of the packets between the node and the others"}, build: newLoss},
+		{Info: Info{"loss", Lasting, roles(), nil, "lose 5 to 20 % of the packets of the node"}, build: newLoss},
 		{Info: Info{"partition", Lasting, roles(), []string{shapeHalves, shapeAlone, shapeOneway, shapeRing}, "cut links between nodes; with " + withClients + " also those of clients"}, build: newPartition},
 		{Info: Info{"pause", Lasting, roles(), nil, "freeze the process"}, downs: true, build: newPause},
 		{Info: Info{"power", Instant, roles(), nil, "cut the power: the process ends, and unsynced bytes and directory entries are lost"}, downs: true, damages: true, build: newPower},
 		{Info: Info{"promote", Instant, []string{roleGreatest, RoleLeader, RoleFollower}, nil, "promote as an operator would: the node with the most, the present leader again, or, with force if it must be, a follower"}, build: newPromote},
 		{Info: Info{"restart", Instant, roles(), nil, "end the process with SIGTERM and start it again"}, downs: true, build: newRestart},
-		{Info: Info{"slow", Lasting, roles(), nil, "delay each packet between the node and the others by 20 to 100 ms each way"}, build: newSlow},
+		{Info: Info{"slow", Lasting, roles(), nil, "delay each packet of the node by 20 to 100 ms each way"}, build: newSlow},
 		{Info: Info{"wipe", Instant, roles(), nil, "end the process and delete its disk; a leader's group is promoted before it returns empty"}, downs: true, damages: true, build: newWipe},
 	}
 }

@@ -9,10 +9,6 @@ import (
 	"github.com/assay-project/assay/harness"
 )
 
-// generations is how many processes in a row of one client slot a split with clients covers: during a split, processes retire and fresh
-// ones take their place.
-const generations = 8
-
 // partition cuts links. Splits are between nodes, and every client reaches every node; with clients, each of them is on one side.
 type partition struct {
 	spec Spec
@@ -147,9 +143,7 @@ func (f *partition) clients(s harness.Stage, rng *rand.Rand, n int) [][]harness.
 		if i >= n {
 			side = rng.IntN(n)
 		}
-		for g := range generations {
-			sides[side] = append(sides[side], harness.Endpoint{Process: p + g*s.Clients})
-		}
+		sides[side] = append(sides[side], successors(s, p)...)
 	}
 	return sides
 }

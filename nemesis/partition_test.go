@@ -132,7 +132,7 @@ func TestWithClients(t *testing.T) {
 
 func TestSlowAndLoss(t *testing.T) {
 	got, _ := shaped(t, "slow:leader", 3, 1)
-	require.Len(t, got, 4)
+	require.Len(t, got, 4+2*16, "two nodes, and two clients with their successors, both ways")
 	for _, r := range got {
 		require.Equal(t, 20*time.Millisecond, r.DelayMin)
 		require.Equal(t, 100*time.Millisecond, r.DelayMax)
@@ -140,7 +140,7 @@ func TestSlowAndLoss(t *testing.T) {
 	}
 	for pick := range uint64(20) {
 		got, _ = shaped(t, "loss:all", 3, pick)
-		require.Len(t, got, 6)
+		require.Len(t, got, 6+2*3*16)
 		for _, r := range got {
 			require.GreaterOrEqual(t, r.Loss, 0.05)
 			require.LessOrEqual(t, r.Loss, 0.20)
