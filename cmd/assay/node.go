@@ -93,6 +93,11 @@ func (a *app) node(ctx context.Context, config string, logText bool) (err error)
 	log := logger(a.stderr, cfg.Level(), logText)
 	ctx, cancel := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
+	unlock, err := lockData(cfg.Data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", config, err)
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	env, err := node.OSEnv(cfg.Data, log)
 	if err != nil {
 		return err

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package main
+
+// lockData would keep a second node from a data directory; there is no such lock on this system.
+func lockData(string) (release func() error, err error) {
+	return func() error { return nil }, nil
+}
