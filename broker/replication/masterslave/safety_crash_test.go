@@ -1,0 +1,153 @@
+package masterslave
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-project/assay/internal/vfs"
+)
+
+// slowSync is long enough that a crash can fall between any two steps of a sequence of syncs, in steps of a fraction of it.
+const slowSync = 10 * time.Millisecond
+
+// moments are the instants of crashes after the start of something that syncs about as often as count says.
+func moments(count int) (at []time.Duration) {
+	for i := range 2 * count {
+		at = append(at, time.Duration(i)*slowSync/2+slowSync/4)
+	}
+	return at
+}
+
+// everyCrash runs f in a fresh world with slow disks, for every kind of crash at every moment.
+func everyCrash(t *testing.T, nodes, syncs int, opts map[string]string, f func(w *world, mode vfs.ImageMode, after time.Duration)) {
+	t.Helper()
+	for name, mode := range map[string]vfs.ImageMode{"kill": vfs.KeepCache, "power": vfs.PowerLoss} {
+		for i, after := range moments(syncs) {
+			t.Run(fmt.Sprintf("%s after %v", name, after), func(t *testing.T) {
+				inSeededBubble(t, nodes, uint64(i+1), opts, func(w *world) {
+					w.t = t
+					for _, id := range w.all() {
+						w.nodes[id].disk = vfs.NewDisk(uint64(100*i)+uint64(id), vfs.DiskOptions{SyncLatency: slowSync})
+					}
+					f(w, mode, after)
+				})
+			})
+		}
+	}
+}
+
+// Argument: a node that answers "recorded" and crashes must still know the epoch, and one that came back and says an epoch must not lose it by the
+// next power loss: it may have promised something on it meanwhile.
+func TestSafetyRecordedEpochSurvives(t *testing.T) {
+	everyCrash(t, 3, 4, sync2(), func(w *world, mode vfs.ImageMode, after time.Duration) {
+		w.up()
+		answered := make(chan bool, 1)
+		go func() {
+			resp, err := call(context.Background(), w.admin.Dial, "n2:9093", request{Op: opRecord, Epoch: 7})
+			answered <- err == nil && resp.Error == ""
+		}()
+		time.Sleep(after)
+		recorded := len(answered) > 0 && <-answered
+		w.crash(vfs.KeepCache, 1, 3) // nobody else can tell it
+		w.crash(mode, 2)
+		w.start(2)
+		says := w.status(2).Epoch
+		if recorded {
+			require.EqualValues(w.t, 7, says)
+		}
+		w.crash(vfs.PowerLoss, 2)
+		w.start(2)
+		require.Equal(w.t, says, w.status(2).Epoch)
+	})
+}
+
+// Argument: the candidate of a safe promote crashes at any step between recording the epoch and serving in it: before or after `leading`, before, in
+// or after the epoch's first frame. What was acknowledged before stays, and so does what it acknowledged afterwards.
+func TestSafetyCandidateCrashes(t *testing.T) {
+	everyCrash(t, 3, 12, with(sync2(), "flush", "sync"), func(w *world, mode vfs.ImageMode, after time.Duration) {
+		w.up()
+		sent := w.fill(1, 3)
+		w.crash(vfs.PowerLoss, 1)
+		ended := make(chan struct{})
+		go func() {
+			_, _ = w.promote(0, false) // it may be cut short
+			close(ended)
+		}()
+		time.Sleep(after)
+		for _, id := range []int32{2, 3} {
+			if w.status(id).Role == RoleLeader {
+				if _, err := w.send(id, "new"); err == nil {
+					sent = append(sent, "new")
+				}
+			}
+		}
+		w.crash(mode, 2)
+		w.start(1, 2)
+		<-ended
+		w.until("a safe promote", func() bool {
+			_, err := w.promote(0, false)
+			return err == nil
+		})
+		w.well(0)
+		for _, id := range w.all() {
+			require.Subset(w.t, w.messages(id), sent)
+			require.Equal(w.t, w.messages(1), w.messages(id))
+		}
+	})
+}
+
+// Argument: a node that joins crashes at any step. Once it says that it has joined, and so counts, it has every acknowledged message on its
+// disk, whatever comes then.
+func TestSafetyJoiningCrashes(t *testing.T) {
+	everyCrash(t, 3, 10, sync2(), func(w *world, mode vfs.ImageMode, after time.Duration) {
+		w.up()
+		sent := w.fill(1, 5)
+		w.well(0)
+		w.crash(vfs.Empty, 3)
+		w.start(3)
+		time.Sleep(after)
+		joined := !w.status(3).Joining
+		w.crash(vfs.KeepCache, 1, 2) // nobody can help it
+		w.crash(mode, 3)
+		w.start(3)
+		s := w.status(3)
+		require.True(w.t, s.Joining || mode == vfs.KeepCache || joined || s.End > 0)
+		if !s.Joining {
+			require.Equal(w.t, sent, w.messages(3))
+		}
+		require.False(w.t, joined && s.Joining, "it had been counted")
+		w.start(1, 2)
+		w.well(0)
+		require.Equal(w.t, sent, w.messages(3))
+	})
+}
+
+// Argument: a deposed leader crashes at any step of cutting off its tail. It has what was acknowledged, and goes on cutting.
+func TestSafetyTruncationCrashes(t *testing.T) {
+	everyCrash(t, 3, 8, with(sync2(), "flush", "sync", "replication.timeout.ms", "100"), func(w *world, mode vfs.ImageMode, after time.Duration) {
+		w.up()
+		sent := w.fill(1, 3)
+		heal := w.cut(1)
+		for range 5 {
+			_, err := w.send(1, "never acknowledged")
+			require.Error(w.t, err)
+		}
+		w.crash(vfs.KeepCache, 1)
+		heal()
+		res, err := w.promote(0, false)
+		require.NoError(w.t, err)
+		sent = append(sent, w.fill(res.Leader, 2)...)
+		w.start(1)
+		w.until("it follows", func() bool { return w.status(1).Epoch == res.Epoch })
+		time.Sleep(after)
+		w.crash(mode, 1)
+		w.start(1)
+		require.Subset(w.t, w.messages(1), sent[:3])
+		w.well(0)
+		require.Equal(w.t, sent, w.messages(1))
+	})
+}

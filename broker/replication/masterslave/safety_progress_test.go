@@ -1,0 +1,93 @@
+package masterslave
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-project/assay/internal/vfs"
+)
+
+// Argument: flushed positions travel beside the pulls, so one may arrive that speaks of another log than the one that counts now: of the log before
+// a truncation, whose bytes at that position are others, or of a process that is dead and whose successor has lost them. Either would
+// count a copy that is not durable.
+func TestSafetyFlushedOfAnotherLog(t *testing.T) {
+	inBubble(t, 2, with(sync2(), "flush", "sync"), func(w *world) {
+		w.up()
+		w.fill(1, 3)
+		w.crash(vfs.KeepCache, 2)
+		r := w.nodes[1].r.Load()
+		w.until("gone", func() bool { return !r.Status().Followers[0].Matched })
+		require.NoError(t, r.do(context.Background(), func() {
+			tail := r.log.Tail()
+			f := r.state.lead.followers[0]
+			pulls := func(session uint64, chain uint64) uint64 {
+				p := pull{Node: 2, Epoch: 2, Session: session, From: tail.Position, Chain: chain, Flushed: 10}
+				s, stale := r.takePull(p, r.match(r.seen(), p), session)
+				require.False(t, stale)
+				return s.Session
+			}
+			session := pulls(0, tail.Chain)
+			pulls(session, tail.Chain)
+			require.EqualValues(t, 10, f.flushed)
+
+			pulls(session, tail.Chain+1) // refused: it will truncate
+			r.takeFlushed(2, flushed{Session: session, Position: tail.Position})
+			pulls(session, tail.Chain) // it has truncated and copied
+			require.EqualValues(t, 10, f.flushed, "that was the old log's")
+
+			fresh := pulls(0, tail.Chain) // the successor
+			pulls(fresh, tail.Chain)
+			r.takeFlushed(2, flushed{Session: session, Position: tail.Position})
+			require.EqualValues(t, 10, f.flushed, "that was the dead process's")
+			r.takeFlushed(2, flushed{Session: fresh, Position: tail.Position})
+			require.Equal(t, tail.Position, f.flushed)
+		}))
+	})
+}
+
+// Argument: a retry of an idempotent producer reaches the next leader. If only the old leader has the first attempt, the retry must be stored
+// and not be taken for a duplicate, also not by the old leader once it has cut off the first attempt; and if it is there, it must not be stored again,
+// whoever leads and however often everything was restarted (bugzoo CL-01, CL-02).
+func TestSafetyRetryAtTheNextLeader(t *testing.T) {
+	inBubble(t, 3, with(sync2(), "replication.timeout.ms", "300"), func(w *world) {
+		w.up()
+		both, err := w.sendAs(1, batchOf("both", 7, 0, 0))
+		require.NoError(t, err)
+		w.well(0)
+		heal := w.cut(1)
+		_, err = w.sendAs(1, batchOf("alone", 7, 0, 1))
+		require.EqualError(t, err, "copies 1 of 2")
+		w.crash(vfs.KeepCache, 1)
+		heal()
+		_, err = w.promote(2, false)
+		require.NoError(t, err)
+		w.until("it serves", func() bool { return w.status(2).Serving })
+		at, err := w.sendAs(2, batchOf("both", 7, 0, 0))
+		require.NoError(t, err)
+		require.Equal(t, both, at)
+		alone, err := w.sendAs(2, batchOf("alone", 7, 0, 1))
+		require.NoError(t, err)
+		require.Equal(t, both+1, alone)
+		w.start(1)
+		w.well(0)
+		for _, leader := range []int32{1, 3} {
+			_, err = w.promote(leader, false)
+			require.NoError(t, err)
+			w.well(0)
+			at, err = w.sendAs(leader, batchOf("alone", 7, 0, 1))
+			require.NoError(t, err)
+			require.Equal(t, alone, at)
+		}
+		w.crash(vfs.KeepCache, 1, 2, 3)
+		w.start(1, 2, 3)
+		w.well(0)
+		at, err = w.sendAs(3, batchOf("alone", 7, 0, 1))
+		require.NoError(t, err)
+		require.Equal(t, alone, at)
+		for _, id := range w.all() {
+			require.Equal(t, []string{"both", "alone"}, w.messages(id))
+		}
+	})
+}
