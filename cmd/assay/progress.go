@@ -134,7 +134,9 @@ type tail struct {
 	ops     harness.OpCounts
 	now     time.Duration
 	faults  []string // that are on
-	final   bool     // the final reads have begun
+	began   bool     // the load has
+	start   time.Duration
+	final   bool // the final reads have begun
 
 	lastDone int64
 	lastNow  time.Duration
@@ -183,6 +185,9 @@ func (t *tail) add(op *histories.Op) {
 		}
 		return
 	}
+	if !t.began {
+		t.began, t.start = true, t.now
+	}
 	t.final = t.final || op.F == histories.Final || op.F == histories.Scan
 	switch op.Type {
 	case histories.OK:
@@ -197,16 +202,20 @@ func (t *tail) add(op *histories.Op) {
 }
 
 func (t *tail) line(total time.Duration) string {
+	if !t.began {
+		return "starting"
+	}
+	elapsed := t.now - t.start
 	done := t.ops.OK + t.ops.Weak + t.ops.Info + t.ops.Fail
 	if dt := t.now - t.lastNow; dt > 0 {
 		t.rate = float64(done-t.lastDone) / dt.Seconds()
 		t.lastDone, t.lastNow = done, t.now
 	}
-	line := fmt.Sprintf("%3.0fs of %.0fs  %4.0f op/s  ok %d weak %d info %d fail %d", t.now.Seconds(), total.Seconds(), t.rate, t.ops.OK, t.ops.Weak, t.ops.Info, t.ops.Fail)
+	line := fmt.Sprintf("%3.0fs of %.0fs  %4.0f op/s  ok %d weak %d info %d fail %d", min(elapsed, total).Seconds(), total.Seconds(), t.rate, t.ops.OK, t.ops.Weak, t.ops.Info, t.ops.Fail)
 	switch {
 	case t.final:
 		line += "  final reads"
-	case t.now > total:
+	case elapsed > total:
 		line += "  recovering"
 	}
 	if len(t.faults) > 0 {

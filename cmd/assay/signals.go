@@ -53,12 +53,12 @@ func (c *clusters) remove() error {
 	return errors.Join(errs...)
 }
 
-// interruptible returns a context that the first SIGINT or SIGTERM ends: the run heals, stops and is judged as far as it came. The second
+// interruptible returns a context that the first SIGINT, SIGTERM or SIGHUP ends: the run heals, stops and is judged as far as it came. The second
 // one ends the process at once, after an attempt to remove what the run made.
 func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	done := make(chan struct{})
 	go func() {
 		for n := 0; ; n++ {

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-project/assay/histories"
+)
+
+// TestTailFollowsAHistory: a history that grows line by line, and in parts of lines, gives the line that people see.
+func TestTailFollowsAHistory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), histories.HistoryFile)
+	var tl tail
+	defer tl.close()
+	require.False(t, tl.read(path), "there is no history yet")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	defer f.Close()
+	write := func(at time.Duration, op histories.Op) {
+		op.Time = int64(at)
+		line := append(histories.AppendOp(nil, &op), '\n')
+		half := len(line) / 2
+		for _, part := range [][]byte{line[:half], line[half:]} {
+			_, err := f.Write(part)
+			require.NoError(t, err)
+			require.True(t, tl.read(path))
+		}
+	}
+	const load = time.Minute
+	require.True(t, tl.read(path))
+	require.Equal(t, "starting", tl.line(load))
+	write(5*time.Second, histories.New(histories.Invoke, 0, histories.Send))
+	for i, typ := range []histories.Type{histories.OK, histories.Weak, histories.Fail, histories.Info} {
+		write(time.Duration(6+i)*time.Second, histories.New(typ, 0, histories.Send))
+	}
+	fault := histories.New(histories.Info, histories.NemesisProcess, histories.Inject)
+	fault.Fault, fault.Node = "kill:leader", "n1"
+	write(10*time.Second, fault)
+	line := tl.line(load)
+	require.Contains(t, line, "  5s of 60s")
+	require.Contains(t, line, "ok 1 weak 1 info 1 fail 1")
+	require.Contains(t, line, "on: kill:leader n1")
+	fault.F = histories.Heal
+	write(70*time.Second, fault)
+	line = tl.line(load)
+	require.NotContains(t, line, "on:")
+	require.Contains(t, line, "recovering")
+	require.Contains(t, line, " 60s of 60s", "the load is over")
+	write(71*time.Second, histories.New(histories.Invoke, 9, histories.Final))
+	require.Contains(t, tl.line(load), "final reads")
+	fault.F, fault.Fault = histories.Inject, strings.Repeat("x", 300)
+	write(72*time.Second, fault)
+	require.LessOrEqual(t, len(tl.line(load)), 118, "one line of a terminal")
+}
+
+func TestSeedsLine(t *testing.T) {
+	require.Equal(t, "3 of 5 seeds  valid 2  invalid 1", seedsLine([]string{"valid", "invalid", "valid"}, 5))
+}
