@@ -171,6 +171,7 @@ func (h *Host) die(off bool) {
 		if c.host != h {
 			continue
 		}
+		c.out.recall()
 		if off {
 			c.out.drop()
 		} else {

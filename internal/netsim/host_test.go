@@ -40,6 +40,33 @@ func TestBytesInFlightSurviveAKill(t *testing.T) {
 	})
 }
 
+// A rule's delay is spent in the sender's queue: what waits there dies with the sender, and what was on its way before arrives.
+func TestDelayedBytesDieWithTheirSender(t *testing.T) {
+	for _, off := range []bool{false, true} {
+		inBubble(t, Config{}, func(t *testing.T, n *Network) {
+			client, server := pair(t, n)
+			n.Shape([]Rule{{From: "b", To: "a", DelayMin: 50 * time.Millisecond, DelayMax: 60 * time.Millisecond}})
+			write(t, server, "early")
+			time.Sleep(40 * time.Millisecond)
+			write(t, server, "late")
+			time.Sleep(20 * time.Millisecond)
+			if off {
+				n.Host("b").PowerOff()
+			} else {
+				n.Host("b").Kill()
+			}
+			require.NoError(t, client.SetReadDeadline(time.Now().Add(time.Minute)))
+			got, err := io.ReadAll(client)
+			require.Equal(t, "early", string(got))
+			if off {
+				require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			} else {
+				require.ErrorIs(t, err, syscall.ECONNRESET)
+			}
+		})
+	}
+}
+
 func TestResetLostInACutIsMadeGoodByTheNextSegment(t *testing.T) {
 	inBubble(t, Config{}, func(t *testing.T, n *Network) {
 		client, _ := pair(t, n)

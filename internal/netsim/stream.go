@@ -201,6 +201,22 @@ func (s *stream) retransmit() {
 	s.transmit()
 }
 
+// recall takes back, at the death of the sending host, what has not left it: the delay of a rule is spent in the sender's queue, and dies
+// with it. What is nearer to its arrival than the network's own delay travels on.
+func (s *stream) recall() {
+	left := s.net.now() + s.net.max
+	n := len(s.marks)
+	for n > 0 && s.marks[n-1].at > left {
+		n--
+	}
+	s.marks, s.sent = s.marks[:n], s.base
+	if n > 0 {
+		s.sent = s.marks[n-1].end
+	}
+	s.finSent = s.finSent && s.finAt <= left
+	s.lastArrival = min(s.lastArrival, left)
+}
+
 // drop forgets what was not transmitted yet; what travels arrives.
 func (s *stream) drop() {
 	s.buf = s.buf[:s.head+int(s.sent-s.base)]
