@@ -151,3 +151,47 @@ func TestSafetyTruncationCrashes(t *testing.T) {
 		require.Equal(w.t, sent, w.messages(1))
 	})
 }
+
+// Argument: a wiped node copies a stale leader and reaches its end; then it hears of the newer epoch in which it had confirmed more than that. The end
+// that it was to reach was the stale leader's: it counts only once it has reached that of the newer one.
+func TestSafetyJoiningBeginsAnewWithTheEpoch(t *testing.T) {
+	inBubble(t, 3, sync2(), func(w *world) {
+		w.up()
+		w.fill(1, 3)
+		w.well(0)
+		w.crash(vfs.KeepCache, 1)
+		_, err := w.promote(2, false)
+		require.NoError(t, err)
+		w.until("node 2 serves", func() bool { return w.status(2).Serving })
+		w.fill(2, 3)
+		w.crash(vfs.Empty, 3)
+		w.crash(vfs.KeepCache, 2)
+		w.start(1, 3)
+		w.until("node 3 has what node 1 has", func() bool { return w.status(3).End > 0 && w.status(3).End == w.status(1).End })
+		r := w.nodes[3].r.Load()
+		require.NoError(t, r.do(context.Background(), func() {
+			require.GreaterOrEqual(t, r.state.joinEnd, int64(0))
+			r.takeAnswer(w.members[1], Status{Cluster: "test", Node: 2, Epoch: 4, Groups: 1}, nil)
+			require.EqualValues(t, 4, r.state.meta.Epoch)
+			require.True(t, r.state.meta.Joining)
+		}))
+		w.start(2)
+		w.well(0)
+	})
+}
+
+// Argument: a node whose disk fails obeys a newer epoch from memory. It will have forgotten it after a restart, so it must not make a promote safe,
+// however often it is asked.
+func TestSafetyFailedDiskRecordsNothing(t *testing.T) {
+	inBubble(t, 3, sync2(), func(w *world) {
+		w.up()
+		w.crash(vfs.KeepCache, 1)
+		w.nodes[3].disk.FailSync(true)
+		for range 2 {
+			require.NotEmpty(t, w.ask(3, request{Op: opRecord, Epoch: 4}).Error)
+			require.EqualValues(t, 4, w.status(3).Epoch, "it obeys")
+		}
+		_, err := w.promote(2, false)
+		require.ErrorIs(t, err, ErrUnsafe)
+	})
+}

@@ -91,3 +91,51 @@ func TestSafetyRetryAtTheNextLeader(t *testing.T) {
 		}
 	})
 }
+
+// Argument: a follower's puller is between two steps when the node records a newer epoch. The next step must not happen in the old one: no report of
+// an epoch that is over, and nothing copied from its leader.
+func TestSafetyPullerStopsWithItsEpoch(t *testing.T) {
+	inBubble(t, 2, sync2(), func(w *world) {
+		w.up()
+		w.fill(1, 1)
+		w.well(0)
+		r := w.nodes[2].r.Load()
+		require.NoError(t, r.do(context.Background(), func() {
+			_, ok := r.nextPull(2, 1)
+			require.True(t, ok)
+			require.NoError(t, r.adopt(4))
+			_, ok = r.nextPull(2, 1)
+			require.False(t, ok)
+			require.ErrorIs(t, r.takeShipment(2, shipment{Verdict: verdictOK, Epoch: 2}), errElsewhere)
+			require.ErrorIs(t, r.cut(2, 0), errElsewhere)
+			r.takeRefusal(2, pull{}, shipment{})
+			require.Empty(t, r.state.refused)
+		}))
+	})
+}
+
+// Argument: a flush ends while the follower looks for the common prefix, and waits to be told. After the truncation it speaks of bytes that are gone,
+// and could be told after the pull that makes the log match again. What readers were told ends with the log, too. And a log that has frames
+// of the leader's own epoch is never cut.
+func TestSafetyTruncationForgets(t *testing.T) {
+	inBubble(t, 2, with(sync2(), "flush", "sync"), func(w *world) {
+		w.up()
+		w.fill(1, 3)
+		w.well(0)
+		w.crash(vfs.KeepCache, 1)
+		r := w.nodes[2].r.Load()
+		require.NoError(t, r.do(context.Background(), func() {
+			s := &r.state
+			require.Error(t, r.cut(2, 0), "its last frame is of epoch 2")
+			require.Positive(t, r.log.End())
+			require.NoError(t, r.adopt(4))
+			s.notify = make(chan int64, 1)
+			s.notify <- r.log.Flushed()
+			s.committed = r.log.End()
+			require.NoError(t, r.cut(4, 0))
+			require.Empty(t, s.notify)
+			require.Zero(t, s.committed)
+			require.Zero(t, r.log.Flushed())
+		}))
+	})
+}

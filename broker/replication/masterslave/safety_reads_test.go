@@ -73,3 +73,54 @@ func TestSafetyFollowerShowsWhatItHas(t *testing.T) {
 		require.NotSubset(t, w.messages(2), told)
 	})
 }
+
+// Argument: a refused follower was told what was committed by a leader that has lost some of it. What it would show to its readers, the others will
+// not see.
+func TestSafetyRefusedFollowerShowsNothing(t *testing.T) {
+	loseTail(t, followerRead(sync2()), func(w *world, acked []string) {
+		w.until("the follower is refused", func() bool { return w.status(2).Role == RoleRefused })
+		v := w.nodes[2].r.Load().View()
+		require.False(w.t, v.Readable)
+		require.Positive(w.t, v.Committed)
+	})
+}
+
+// Argument: while a follower truncates, and while it joins, its log holds less than the state that readers are shown, or less than it once showed.
+func TestSafetyNoReadsOfHalfALog(t *testing.T) {
+	inBubble(t, 3, followerRead(with(sync2(), "replication.timeout.ms", "300")), func(w *world) {
+		w.nodes[2].disk = vfs.NewDisk(5, vfs.DiskOptions{SyncLatency: 10 * time.Millisecond})
+		w.up()
+		w.fill(1, 3)
+		w.well(0)
+		w.until("node 2 is told", func() bool { return w.nodes[2].r.Load().View().Readable })
+		heal := w.cut(3)
+		w.fill(1, 3)
+		w.crash(vfs.Empty, 1)
+		heal()
+		promoted := make(chan error, 1)
+		go func() {
+			_, err := w.promote(3, true)
+			promoted <- err
+		}()
+		seen := false
+		for range 60_000 { // a promote waits for the node that is gone
+			v := w.nodes[2].r.Load().View()
+			seen = seen || v.Rebuilding
+			require.False(t, v.Rebuilding && v.Readable)
+			time.Sleep(time.Millisecond)
+		}
+		require.NoError(t, <-promoted)
+		require.True(t, seen, "it truncated")
+
+		w.until("node 3 serves", func() bool { return w.status(3).Serving })
+		w.crash(vfs.KeepCache, 2) // so that node 1, which comes with an empty disk, cannot end joining
+		w.start(1)
+		w.until("node 1 has the log", func() bool { return w.status(1).End == w.status(3).End })
+		for range 100 {
+			v := w.nodes[1].r.Load().View()
+			require.False(t, v.Readable)
+			time.Sleep(10 * time.Millisecond)
+		}
+		require.True(t, w.status(1).Joining)
+	})
+}

@@ -68,3 +68,23 @@ func TestSafetyLateTopicCreate(t *testing.T) {
 		require.Equal(t, third.ID, g.View().Machine.TopicByName("t").ID)
 	})
 }
+
+// Argument: a producer's handle of a partition outlives the topic, or the log that it was found in. A batch for it would not be found by anybody,
+// or under another topic of that name.
+func TestSafetyAppendToADeletedTopic(t *testing.T) {
+	inBubble(t, 2, sync2(), func(w *world) {
+		w.up()
+		r := w.nodes[1].r.Load()
+		old := w.part(1, "t")
+		require.NoError(t, r.DeleteTopic(context.Background(), "t", uuid.Nil))
+		w.topic(1, "t")
+		for range 2 {
+			_, err := r.Append(context.Background(), old, batchOf("late", -1, -1, -1), true)
+			require.Equal(t, kerr.UnknownTopicOrPartition, code(err))
+		}
+		sent := w.fill(1, 1)
+		w.well(0)
+		require.Equal(t, sent, w.messages(2))
+		require.Empty(t, r.Status().Failed)
+	})
+}
