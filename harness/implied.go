@@ -22,9 +22,13 @@ import (
 // If only visible=appended is what permits it (rolled-back-read but not lost-write), only messages count that were not strongly
 // acknowledged, and an anomaly that names one that was is excluded. If a partition's end state is unknown, nothing can be said about its messages; then
 // the class is what counts, and the verdict is unknown for the missing read anyway.
+//
+// An event excuses only what it may have caused (contract.Span): nothing in another replication group, nothing that was complete before.
 type permits struct {
 	contract *contract.Contract
-	why      string // of a permitted loss; empty: none
+	groups   int
+	times    map[int64]int64 // index of a witness -> its time; ops of clients only
+	sent     map[int64]int64 // lost message -> when it was sent
 	parts    map[int32]*vanished
 }
 
@@ -39,28 +43,105 @@ type vanished struct {
 // offsetRange is a range of offsets, both included.
 type offsetRange struct{ from, to int64 }
 
-// newPermits looks at the history only if it matters: if an anomaly may be permitted for what it follows from.
-func newPermits(h histories.Reader, c *contract.Contract, all []checker.Anomaly) *permits {
-	p := &permits{contract: c}
-	lost, why := c.Permits(checker.LostWrite)
-	if !lost {
-		_, why = c.Permits(checker.RolledBackRead)
+// newPermits looks at the history only if it matters: if some anomaly may be permitted, and again if one may be for what it follows from.
+func newPermits(h histories.Reader, c *contract.Contract, groups int, all []checker.Anomaly) *permits {
+	p := &permits{contract: c, groups: groups, times: make(map[int64]int64), sent: make(map[int64]int64)}
+	if len(all) == 0 || len(c.Permissions()) == 0 {
+		return p
 	}
-	p.why = why
-	if why != "" && slices.ContainsFunc(all, func(a checker.Anomaly) bool { return contract.Implied(a.Class) }) {
-		p.parts = vanishedOf(h, !lost)
+	p.index(h, all)
+	lost, _ := c.Permits(checker.LostWrite)
+	rolled, _ := c.Permits(checker.RolledBackRead)
+	if (lost || rolled) && slices.ContainsFunc(all, func(a checker.Anomaly) bool { return contract.Implied(a.Class) }) {
+		p.parts = vanishedOf(h, func(part int32) bool {
+			at := contract.Case{Group: p.group(part), Seen: math.MaxInt64}
+			ok, _ := c.Covers(checker.LostWrite, at)
+			return !ok
+		})
 	}
 	return p
 }
 
+// index notes the times of all witnesses, and when lost messages were sent.
+func (p *permits) index(h histories.Reader, all []checker.Anomaly) {
+	const wanted = -1
+	for i := range all {
+		for _, w := range all[i].Witnesses {
+			p.times[w] = wanted
+		}
+		if all[i].Class == checker.LostWrite {
+			for _, v := range all[i].Values {
+				p.sent[v] = wanted
+			}
+		}
+	}
+	for op := range h.Ops() {
+		if _, ok := p.times[op.Index]; !ok {
+			continue
+		}
+		if op.Process == histories.NemesisProcess && op.F != histories.Note {
+			delete(p.times, op.Index)
+			continue
+		}
+		p.times[op.Index] = op.Time
+		if op.F == histories.Send && op.Type == histories.Invoke {
+			p.invoked(op)
+		}
+	}
+}
+
+func (p *permits) invoked(op *histories.Op) {
+	if _, ok := p.sent[op.Value]; ok {
+		p.sent[op.Value] = op.Time
+	}
+	for _, m := range op.Msgs {
+		if _, ok := p.sent[m.Value]; ok {
+			p.sent[m.Value] = op.Time
+		}
+	}
+}
+
+// group returns the replication group of a partition.
+func (p *permits) group(part int32) int {
+	if part < 0 {
+		return contract.AnyGroup
+	}
+	return GroupOf(part, p.groups)
+}
+
+// caseOf returns what the contract has to know of a. An anomaly without witnesses may have been seen at any time.
+func (p *permits) caseOf(a *checker.Anomaly) contract.Case {
+	c := contract.Case{Group: p.group(a.Part), Seen: -1}
+	for _, w := range a.Witnesses {
+		if t, ok := p.times[w]; ok {
+			c.Seen = max(c.Seen, t)
+		}
+	}
+	if c.Seen < 0 {
+		c.Seen = math.MaxInt64
+	}
+	if a.Class == checker.LostWrite {
+		for _, v := range a.Values {
+			c.Sent = max(c.Sent, p.sent[v])
+		}
+	}
+	return c
+}
+
 // anomaly reports whether a is permitted, and why.
 func (p *permits) anomaly(a *checker.Anomaly) (bool, string) {
-	lost, _ := p.contract.Permits(checker.LostWrite)
+	at := p.caseOf(a)
+	ok, why := p.contract.Covers(a.Class, at)
+	at.Sent = 0 // of messages that vanished, the lost ones are judged by themselves
+	lost, because := p.contract.Covers(checker.LostWrite, at)
 	// Permitted with visible=appended, a rolled-back read of a strongly acknowledged message is still excluded.
-	if ok, why := p.contract.Permits(a.Class); ok && (lost || a.Class != checker.RolledBackRead) {
+	if ok && (lost || a.Class != checker.RolledBackRead) {
 		return true, why
 	}
-	if p.why == "" || !contract.Implied(a.Class) {
+	if !lost {
+		lost, because = p.contract.Covers(checker.RolledBackRead, at)
+	}
+	if !lost || !contract.Implied(a.Class) {
 		return false, ""
 	}
 	v := p.parts[a.Part]
@@ -68,7 +149,7 @@ func (p *permits) anomaly(a *checker.Anomaly) (bool, string) {
 		return false, ""
 	}
 	if !v.known || v.implies(a) {
-		return true, "it follows from the loss of the same messages: " + p.why
+		return true, "it follows from the loss of the same messages: " + because
 	}
 	return false, ""
 }
@@ -116,8 +197,8 @@ type partHistory struct {
 	scans  map[string]map[int64]bool
 }
 
-// vanishedOf finds what vanished from each partition. With weakOnly, strongly acknowledged messages may not vanish.
-func vanishedOf(h histories.Reader, weakOnly bool) map[int32]*vanished {
+// vanishedOf finds what vanished from each partition. Where weakOnly, strongly acknowledged messages may not vanish.
+func vanishedOf(h histories.Reader, weakOnly func(part int32) bool) map[int32]*vanished {
 	ev := collect(h)
 	parts := make(map[int32]*partHistory)
 	for id, p := range ev.parts {
@@ -133,7 +214,7 @@ func vanishedOf(h histories.Reader, weakOnly bool) map[int32]*vanished {
 	}
 	all := make(map[int32]*vanished)
 	for id, p := range parts {
-		all[id] = p.vanished(weakOnly)
+		all[id] = p.vanished(weakOnly(id))
 	}
 	return all
 }

@@ -2,6 +2,7 @@ package harness_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,6 +27,7 @@ func torn() *book {
 	b.nemesis(histories.Inject, "wipe:leader", "n1", "")
 	b.nemesis(histories.Note, contract.NotePromote, "n2", contract.Promotion{Epoch: 2, Leader: "n2", Forced: true}.String())
 	b.nemesis(histories.Heal, "wipe:leader", "n1", "wiped")
+	b.nemesis(histories.Note, contract.NoteCaughtUp, "n1", "")
 	for i := range int64(7) {
 		b.send(histories.OK, 22+i, 2+i)
 	}
@@ -90,6 +92,37 @@ func TestImpliedForTheSameMessages(t *testing.T) {
 		require.False(t, permitted(h, async(), anomaly(class, []int64{13}, []int64{3})), "%s follows from no loss", class)
 	}
 	require.True(t, permitted(h, async(), anomaly(checker.LostWrite, []int64{10}, nil)), "lost-write itself is permitted outright")
+}
+
+// An event excuses nothing that was complete before it, that it cannot have lost, or that happened to another group.
+func TestOnlyWhatItMayHaveCaused(t *testing.T) {
+	h := torn().h
+	healed := slices.IndexFunc(h, func(op histories.Op) bool { return op.F == histories.Heal })
+	for i := healed + 2; i < len(h); i++ { // much later: whoever led before has heard of the promote
+		h[i].Time += 10e9
+	}
+	last := int64(len(h) - 1)
+	rolled := anomaly(checker.RolledBackRead, []int64{13}, []int64{3})
+	rolled.Witnesses = []int64{1, last}
+	require.True(t, permitted(h, async(), rolled))
+	rolled.Witnesses = []int64{1, 2}
+	require.False(t, permitted(h, async(), rolled), "complete before the wipe")
+
+	lost := anomaly(checker.LostWrite, []int64{13}, []int64{3})
+	lost.Witnesses = []int64{7, 8, last}
+	require.True(t, permitted(h, async(), lost))
+	lost.Values = []int64{22}
+	first := slices.IndexFunc(h, func(op histories.Op) bool { return op.Value == 22 })
+	lost.Witnesses = []int64{int64(first), int64(first) + 1, int64(healed), last}
+	require.False(t, permitted(h, async(), lost), "sent long after the promote")
+
+	two := async()
+	two.Groups = 2
+	lost = anomaly(checker.LostWrite, []int64{13}, []int64{3})
+	lost.Part = 2
+	require.True(t, permitted(h, two, lost), "partition 2 lives in group 0")
+	lost.Part = 1
+	require.False(t, permitted(h, two, lost), "partition 1 lives in group 1")
 }
 
 // The same anomalies are excluded where the loss is: under sync replication with a safe promote.

@@ -112,10 +112,12 @@ func Judge(ctx context.Context, in JudgeInput) Judgement {
 	j := Judgement{Report: checker.Run(ctx, in.History, in.Checkers...)}
 	ev := collect(in.History)
 	j.Faults, j.Ops, j.Interrupted = ev.faults, ev.ops, in.Interrupted || ev.interrupted
+	groups := 1
 	if in.Config != nil {
+		groups = in.Config.Groups
 		j.Contract = contract.For(contract.Conditions{Config: *in.Config, Facts: contract.FactsOf(ev.nemesis)})
 	}
-	excluded := j.sort(in.History)
+	excluded := j.sort(in.History, groups)
 	undecided := j.undecided(&ev)
 	empty := emptiness(&ev, in.Faults)
 	j.Unknown = append(append([]string{}, undecided...), empty...)
@@ -138,9 +140,9 @@ func Judge(ctx context.Context, in JudgeInput) Judgement {
 }
 
 // sort sums up the anomalies by class and by whether they are permitted, and reports whether some are not.
-func (j *Judgement) sort(h histories.Reader) (excluded bool) {
+func (j *Judgement) sort(h histories.Reader, groups int) (excluded bool) {
 	all := j.Report.Anomalies()
-	permits := newPermits(h, &j.Contract, all)
+	permits := newPermits(h, &j.Contract, groups, all)
 	j.permits = permits
 	type key struct {
 		class     checker.Class

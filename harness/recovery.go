@@ -25,9 +25,9 @@ func (r *run) recovery(ctx context.Context) error {
 		r.ex.Recovered = true // nobody to ask: the final reads tell
 		return r.note(histories.Op{Fault: NoteRecovery, Effect: "not measured: the cluster does not tell its state"})
 	}
-	w := &watch{
-		g: g, diverge: r.t.Divergence != nil && r.t.Divergence(r.nemesisOps()),
-		settled: make([]time.Time, len(g.Groups())),
+	w := &watch{g: g, diverge: make([]bool, len(g.Groups())), settled: make([]time.Time, len(g.Groups()))}
+	for i := range w.diverge {
+		w.diverge[i] = r.t.Divergence != nil && r.t.Divergence(r.nemesisOps(), i)
 	}
 	start := time.Now()
 	for {
@@ -65,7 +65,7 @@ func (r *run) recovery(ctx context.Context) error {
 // watch looks at groups until they are well.
 type watch struct {
 	g       Groups
-	diverge bool
+	diverge []bool      // by group: a member may stay refused
 	settled []time.Time // by group: since when it has been as well as divergence allows; zero: it is not
 }
 
@@ -77,7 +77,7 @@ func (w *watch) look(ctx context.Context) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		reasons, serving := w.group(states)
+		reasons, serving := wellness(states, w.diverge[i])
 		if len(reasons) > 0 || serving {
 			w.settled[i] = time.Time{}
 		} else if w.settled[i].IsZero() {
@@ -93,9 +93,9 @@ func (w *watch) look(ctx context.Context) ([]string, error) {
 	return unwell, nil
 }
 
-// group returns why a group is not well, and whether its leader serves. A leader that does not serve is a reason unless a follower is
+// wellness returns why a group is not well, and whether its leader serves. A leader that does not serve is a reason unless a follower is
 // refused with permission.
-func (w *watch) group(states []NodeState) (reasons []string, serving bool) {
+func wellness(states []NodeState, diverge bool) (reasons []string, serving bool) {
 	lead, ok := LeaderOf(states)
 	if !ok {
 		reasons = append(reasons, "nobody leads")
@@ -108,7 +108,7 @@ func (w *watch) group(states []NodeState) (reasons []string, serving bool) {
 		case ok && s.Node == lead.Node:
 		case s.Role == RoleLeader:
 			reasons = append(reasons, fmt.Sprintf("%s leads too, at epoch %d", s.Node, s.Epoch))
-		case s.Refused != "" && w.diverge:
+		case s.Refused != "" && diverge:
 			refused = true
 		case s.Refused != "":
 			reasons = append(reasons, fmt.Sprintf("%s is refused: %s", s.Node, s.Refused))

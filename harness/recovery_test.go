@@ -74,7 +74,8 @@ func TestRecoveryWithDivergence(t *testing.T) {
 	}
 	asked := 0
 	diverge := func(x *harness.Test) {
-		x.Divergence = func(h histories.Reader) bool {
+		x.Divergence = func(h histories.Reader, group int) bool {
+			require.Zero(t, group)
 			asked++
 			require.Len(t, notes(slices.Collect(values(h)), contract.NoteGroup), 1, "it sees what the nemesis did")
 			return true

@@ -24,9 +24,9 @@ type Test struct {
 	Recovery time.Duration
 	// OpTimeout bounds one op under load; 0 means DefaultOpTimeout.
 	OpTimeout time.Duration
-	// Divergence reports whether the configuration permits a replica to stay refused by its leader, given what the nemesis did so far (its
-	// ops of the history). nil: never.
-	Divergence func(nemesis histories.Reader) bool
+	// Divergence reports whether the configuration permits a replica of a group to stay refused by its leader, given what the nemesis did so far
+	// (its ops of the history). nil: never.
+	Divergence func(nemesis histories.Reader, group int) bool
 	// Recorder gets every op. Its clock should start with Run.
 	Recorder *histories.Recorder
 	Logger   *slog.Logger // nil: nothing is logged

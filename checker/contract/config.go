@@ -21,6 +21,7 @@ const (
 type Config struct {
 	Mode        string
 	Nodes       int    // of one replication group
+	Groups      int    // replication groups; partition p lives in group p mod Groups
 	Replication string // Async, Sync
 	Copies      int    // with Sync: how many nodes a message is on, the leader included, before it is acknowledged
 	Flush       string // Sync: every copy is flushed before it counts; Leader: the leader's; Async: none
@@ -33,7 +34,7 @@ type Config struct {
 // Default returns the configuration of a mode without options.
 func Default(mode string, nodes int) Config {
 	return Config{
-		Mode: mode, Nodes: nodes, Replication: Async, Copies: 2, Flush: Async,
+		Mode: mode, Nodes: nodes, Groups: 1, Replication: Async, Copies: 2, Flush: Async,
 		Visible: Replicated, Acks: "all", Idempotence: true,
 	}
 }
@@ -60,16 +61,15 @@ func Parse(mode string, nodes int, options map[string]string) (Config, error) {
 	if c.Acks == "-1" {
 		c.Acks = "all"
 	}
-	groups := 1
-	for key, to := range map[string]*int{"copies": &c.Copies, "retries": &c.Retries, "groups": &groups} {
+	for key, to := range map[string]*int{"copies": &c.Copies, "retries": &c.Retries, "groups": &c.Groups} {
 		if err := number(options, key, to); err != nil {
 			return Config{}, err
 		}
 	}
-	if groups < 1 || c.Copies < 1 || c.Retries < 0 {
-		return Config{}, fmt.Errorf("contract: groups=%d copies=%d retries=%d: groups and copies are at least 1, retries at least 0", groups, c.Copies, c.Retries)
+	if c.Groups < 1 || c.Copies < 1 || c.Retries < 0 {
+		return Config{}, fmt.Errorf("contract: groups=%d copies=%d retries=%d: groups and copies are at least 1, retries at least 0", c.Groups, c.Copies, c.Retries)
 	}
-	c.Nodes = nodes / groups
+	c.Nodes = nodes / c.Groups
 	if v, ok := options["idempotence"]; ok {
 		b, err := strconv.ParseBool(v)
 		if err != nil {

@@ -5,6 +5,7 @@
 package contract
 
 import (
+	"math"
 	"slices"
 
 	"github.com/assay-project/assay/checker"
@@ -16,8 +17,10 @@ type Conditions struct {
 	Facts
 }
 
-// Permission is one class of anomalies that a configuration does not promise to prevent under its conditions.
+// Permission is one class of anomalies that a configuration does not promise to prevent under its conditions, within the span of
+// what happened.
 type Permission struct {
+	Span
 	Class checker.Class `json:"class"`
 	// Rows are the rows of the verification matrix (semantics.md) that say so.
 	Rows string `json:"rows"`
@@ -35,33 +38,48 @@ func For(c Conditions) Contract {
 		return k
 	}
 	for _, r := range Rules() {
-		if !r.applies(&c) {
-			continue
-		}
-		for _, class := range r.Permits {
-			k.permitted = append(k.permitted, Permission{Class: class, Rows: r.Rows, Reason: r.Reason})
+		for _, s := range r.spans(&c) {
+			for _, class := range r.Permits {
+				k.permitted = append(k.permitted, Permission{Span: s, Class: class, Rows: r.Rows, Reason: r.Reason})
+			}
 		}
 	}
 	return k
 }
 
-// Permits reports whether anomalies of a class are permitted outright, and why. What a permitted loss implies for the messages
+// Case is what a permission has to know of an anomaly.
+type Case struct {
+	Group int   // the replication group of its partition; AnyGroup: it is about none in particular
+	Seen  int64 // when the last op that proves it was over, ns
+	Sent  int64 // of a lost message, when it was sent, ns; 0: it does not matter
+}
+
+// Permits reports whether a class of anomalies is permitted outright anywhere in the run, and why. What a permitted loss implies for the messages
 // concerned is for the caller to see: Implied names the classes.
 func (k Contract) Permits(class checker.Class) (bool, string) {
-	for _, p := range k.permitted {
-		if p.Class == class {
+	return k.first(class, func(*Permission) bool { return true })
+}
+
+// Covers is Permits for one anomaly: what happened to another group, or only after the anomaly was complete, does not excuse it.
+func (k Contract) Covers(class checker.Class, c Case) (bool, string) {
+	return k.first(class, func(p *Permission) bool { return p.covers(c) })
+}
+
+func (k Contract) first(class checker.Class, is func(*Permission) bool) (bool, string) {
+	for i := range k.permitted {
+		if p := &k.permitted[i]; p.Class == class && is(p) {
 			return true, p.Reason + " (" + p.Rows + ")"
 		}
 	}
 	return false, ""
 }
 
-// Permissions returns all that is permitted, a class once per rule that permits it.
+// Permissions returns all that is permitted, a class once for every event that permits it.
 func (k Contract) Permissions() []Permission { return slices.Clone(k.permitted) }
 
-// DivergencePermitted reports whether a replica may stay refused by its leader, so that a group counts as recovered without it.
-func (k Contract) DivergencePermitted() bool {
-	ok, _ := k.Permits(checker.ReplicaDivergence)
+// DivergencePermitted reports whether a replica of a group may stay refused by its leader, so that the group counts as recovered without it.
+func (k Contract) DivergencePermitted(group int) bool {
+	ok, _ := k.Covers(checker.ReplicaDivergence, Case{Group: group, Seen: math.MaxInt64})
 	return ok
 }
 

@@ -195,7 +195,7 @@ func TestCells(t *testing.T) {
 			require.Contains(t, why, "VMS-")
 		}
 		diverges, _ := got.Permits(checker.ReplicaDivergence)
-		require.Equal(t, diverges, got.DivergencePermitted())
+		require.Equal(t, diverges, got.DivergencePermitted(0))
 	}
 }
 
@@ -230,7 +230,7 @@ func TestParse(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, contract.Config{
-		Mode: contract.MasterSlave, Nodes: 2, Replication: "sync", Copies: 3, Flush: "leader", Visible: "appended", Acks: "all", Retries: 2,
+		Mode: contract.MasterSlave, Nodes: 2, Groups: 2, Replication: "sync", Copies: 3, Flush: "leader", Visible: "appended", Acks: "all", Retries: 2,
 	}, c)
 	c, err = contract.Parse(contract.MasterSlave, 3, nil)
 	require.NoError(t, err)
@@ -273,9 +273,12 @@ func TestFactsOf(t *testing.T) {
 		{Fault: "power", Node: "n4", Group: 1, Led: true, From: 6 * sec, Until: math.MaxInt64},
 	}, got.Damages)
 	require.Equal(t, []contract.Promotion{
-		{Leader: "n2", Epoch: 3, Safe: true, Moved: true},
-		{Leader: "n2", Epoch: 5, Forced: true},
+		{Leader: "n2", Epoch: 3, Safe: true, Moved: true, From: 1 * sec, Done: 3 * sec},
+		{Leader: "n2", Epoch: 5, Forced: true, From: 1 * sec, Done: 7 * sec},
 	}, got.Promotions)
+	require.Equal(t, []contract.Strike{
+		{From: 1 * sec, Until: math.MaxInt64}, {From: 2 * sec, Until: 4 * sec}, {From: 6 * sec, Until: math.MaxInt64}, {From: 8 * sec, Until: math.MaxInt64},
+	}, got.Strikes)
 }
 
 // Without notes of who led, every damaged node may have; and a promote whose note cannot be read was not safe.
@@ -286,5 +289,6 @@ func TestFactsOfLittle(t *testing.T) {
 	note.Fault, note.Node, note.Effect = contract.NotePromote, "n2", "?"
 	got := contract.FactsOf(histories.History{op, note})
 	require.True(t, got.Damages[0].Led)
+	require.Equal(t, contract.AnyGroup, got.Damages[0].Group)
 	require.False(t, got.Promotions[0].Safe)
 }

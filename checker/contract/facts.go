@@ -24,16 +24,22 @@ type Facts struct {
 	Faults     map[string]bool
 	Damages    []Damage
 	Promotions []Promotion
+	Strikes    []Strike
 }
 
 // Damage is one fault that may have destroyed what a node's disk held, or that makes it stop for good.
 type Damage struct {
 	Fault string // wipe, power, corrupt, fsync, full
 	Node  string
-	Group int
+	Group int   // AnyGroup: no note says which
 	Led   bool  // the node led its group when it was struck
 	From  int64 // ns, when it was struck
 	Until int64 // ns, when it had caught up again; math.MaxInt64 if it was not seen to
+}
+
+// Strike is the time that one fault was on.
+type Strike struct {
+	From, Until int64 // ns; math.MaxInt64: it was not healed
 }
 
 // Promotion is one promote that happened.
@@ -43,7 +49,9 @@ type Promotion struct {
 	Epoch  int64
 	Safe   bool // nothing acknowledged was left behind
 	Forced bool
-	Moved  bool // another node led before
+	Moved  bool  // another node led before
+	From   int64 // ns, not after it was asked for: when the strike began that did
+	Done   int64 // ns, when it was noted
 }
 
 // String is the Op.Effect of NotePromote: "epoch 3, leader n2, safe".
@@ -58,10 +66,11 @@ func (p Promotion) String() string {
 	return s + "unsafe"
 }
 
-// FactsOf reads the facts from a history. A history without notes of its groups knows one group without a leader, so that
-// every damaged node is taken for one that may have led.
+// FactsOf reads the facts from a history. A node of which no note tells the group may be of any, and is taken for one that may have led.
 func FactsOf(h histories.Reader) Facts {
-	f := reader{facts: Facts{Faults: make(map[string]bool)}, group: make(map[string]int), leader: make(map[int]string)}
+	f := reader{
+		facts: Facts{Faults: make(map[string]bool)}, group: make(map[string]int), leader: make(map[int]string), open: make(map[struck][]int),
+	}
 	for op := range h.Ops() {
 		if op.Process == histories.NemesisProcess {
 			f.add(op)
@@ -73,11 +82,16 @@ func FactsOf(h histories.Reader) Facts {
 // reader collects Facts.
 type reader struct {
 	facts  Facts
-	group  map[string]int // node -> group
-	leader map[int]string // group -> node
+	group  map[string]int   // node -> group
+	leader map[int]string   // group -> node
+	open   map[struck][]int // strikes that are on, indexes into facts.Strikes
 }
 
+// struck is what ties a heal to its injection.
+type struck struct{ fault, nodes string }
+
 func (f *reader) add(op *histories.Op) {
+	f.strike(op)
 	switch {
 	case op.F == histories.Inject && op.Err == "":
 		name := baseName(op.Fault)
@@ -101,6 +115,31 @@ func (f *reader) add(op *histories.Op) {
 	}
 }
 
+// strike notes when faults were on, whatever they were.
+func (f *reader) strike(op *histories.Op) {
+	key := struck{op.Fault, op.Node}
+	switch op.F {
+	case histories.Inject:
+		f.open[key] = append(f.open[key], len(f.facts.Strikes))
+		f.facts.Strikes = append(f.facts.Strikes, Strike{From: op.Time, Until: math.MaxInt64})
+	case histories.Heal:
+		if on := f.open[key]; len(on) > 0 {
+			f.facts.Strikes[on[0]].Until = op.Time
+			f.open[key] = on[1:]
+		}
+	}
+}
+
+// asked returns when the earliest of the strikes began that are on, one of which asked for the promote that is noted; 0 if there is none.
+func (f *reader) asked() int64 {
+	for _, s := range f.facts.Strikes {
+		if s.Until == math.MaxInt64 {
+			return s.From
+		}
+	}
+	return 0
+}
+
 func (f *reader) damage(name string, op *histories.Op) {
 	switch name {
 	case "wipe", "power", "corrupt", "fsync", "full":
@@ -108,7 +147,10 @@ func (f *reader) damage(name string, op *histories.Op) {
 		return
 	}
 	for _, n := range nodesOf(op) {
-		g := f.group[n]
+		g, grouped := f.group[n]
+		if !grouped {
+			g = AnyGroup
+		}
 		leader, known := f.leader[g]
 		f.facts.Damages = append(f.facts.Damages, Damage{
 			Fault: name, Node: n, Group: g, Led: !known || leader == n, From: op.Time, Until: math.MaxInt64,
@@ -117,7 +159,7 @@ func (f *reader) damage(name string, op *histories.Op) {
 }
 
 func (f *reader) promotion(op *histories.Op) {
-	p := Promotion{Group: int(op.Part), Leader: op.Node, Moved: f.leader[int(op.Part)] != op.Node}
+	p := Promotion{Group: int(op.Part), Leader: op.Node, Moved: f.leader[int(op.Part)] != op.Node, From: f.asked(), Done: op.Time}
 	// What cannot be read is taken for unsafe: the harness writes this text itself, see String.
 	_, _ = fmt.Sscanf(op.Effect, "epoch %d,", &p.Epoch)
 	p.Safe = strings.HasSuffix(op.Effect, ", safe")

@@ -10,7 +10,8 @@ type Rule struct {
 	Reason  string
 	Permits []checker.Class
 
-	applies func(c *Conditions) bool
+	// spans are where and when the conditions held; none: they did not.
+	spans func(c *Conditions) []Span
 }
 
 // Rules returns the rules of the mode master-slave.
@@ -24,88 +25,78 @@ func Rules() []Rule {
 		{
 			Rows: "VMS-02, VMS-08, VMS-09", When: "power loss of a leader, and a strong acknowledgement does not wait for the leader's flush",
 			Reason:  "the leader returned from a power loss without its unflushed tail and went on as leader; a copy elsewhere helps only if it is promoted",
-			Permits: loss, applies: func(c *Conditions) bool {
-				return c.any(func(d *Damage) bool { return d.Fault == "power" && d.Led && c.tears(true) })
+			Permits: loss, spans: func(c *Conditions) []Span {
+				return c.damages(func(d *Damage) bool { return d.Fault == "power" && d.Led && c.tears(true) })
 			},
 		},
 		{
 			Rows: "VMS-02, VMS-08, VMS-24", When: "power loss of a leader that ships frames before it has flushed them (flush=async or leader)",
 			Reason:  "a follower may have more than the leader that returned; within one epoch it is refused until a promote, never overwritten",
-			Permits: []checker.Class{checker.ReplicaDivergence}, applies: func(c *Conditions) bool {
-				return c.Flush != Sync && c.any(func(d *Damage) bool { return d.Fault == "power" && d.Led })
+			Permits: []checker.Class{checker.ReplicaDivergence}, spans: func(c *Conditions) []Span {
+				return c.damages(func(d *Damage) bool { return c.Flush != Sync && d.Fault == "power" && d.Led })
 			},
 		},
 		{
 			Rows: "VMS-24", When: "as before, with copies that only a refused follower could make up",
 			Reason:  "replication to a refused follower stops until a promote: weak acknowledgements only, and a restarted leader that cannot confirm its log to enough copies serves no reads",
-			Permits: []checker.Class{checker.Unseen}, applies: func(c *Conditions) bool {
-				return c.Flush != Sync && c.NeededCopies() > 1 && c.any(func(d *Damage) bool { return d.Fault == "power" && d.Led })
+			Permits: []checker.Class{checker.Unseen}, spans: func(c *Conditions) []Span {
+				return c.damages(func(d *Damage) bool { return c.Flush != Sync && c.NeededCopies() > 1 && d.Fault == "power" && d.Led })
 			},
 		},
 		{
 			Rows: "VMS-04, VMS-07, VMS-13", When: "a promote that was not safe",
 			Reason:  "an operator forced a promote that may leave acknowledged messages behind",
-			Permits: loss, applies: func(c *Conditions) bool { return c.promoted(func(p *Promotion) bool { return !p.Safe }) },
+			Permits: loss, spans: func(c *Conditions) []Span { return c.promotes(func(p *Promotion) bool { return !p.Safe }) },
 		},
 		{
 			Rows: "VMS-04, VMS-09, VMS-11", When: "the leader and enough followers lost confirmed data before either had caught up: all copies of a message",
 			Reason:  "every copy that an acknowledgement counted was damaged before another node had caught up",
-			Permits: loss, applies: (*Conditions).allCopiesDamaged,
+			Permits: loss, spans: func(c *Conditions) []Span { return c.damages(c.allCopiesDamaged) },
 		},
 		{
 			Rows: "VMS-13", When: "a promote that moved the leadership, and acks=1",
 			Reason:  "acks=1 waits for the leader's append only, so a promote is safe for acks=all at best",
-			Permits: loss, applies: func(c *Conditions) bool {
-				return c.Acks != "all" && c.promoted(func(p *Promotion) bool { return p.Moved })
+			Permits: loss, spans: func(c *Conditions) []Span {
+				return c.promotes(func(p *Promotion) bool { return c.Acks != "all" && p.Moved })
 			},
 		},
 		{
 			Rows: "VMS-02", When: "a bit flip in the log of a leader",
 			Reason:  "a flipped bit in the last flush group cannot be told from a torn write, so a restart truncates it; elsewhere the node refuses to serve",
 			Permits: []checker.Class{checker.LostWrite, checker.ReplicaDivergence},
-			applies: func(c *Conditions) bool { return c.any(func(d *Damage) bool { return d.Fault == "corrupt" && d.Led }) },
+			spans: func(c *Conditions) []Span {
+				return c.damages(func(d *Damage) bool { return d.Fault == "corrupt" && d.Led })
+			},
 		},
 		{
 			Rows: "VMS-23", When: "a failed fsync, a full disk or a flipped bit",
 			Reason:  "a node whose disk has failed stops its writes for good, without retry or pretence",
-			Permits: []checker.Class{checker.Stall}, applies: func(c *Conditions) bool {
-				return c.any(func(d *Damage) bool { return d.Fault == "fsync" || d.Fault == "full" || d.Fault == "corrupt" })
+			Permits: []checker.Class{checker.Stall}, spans: func(c *Conditions) []Span {
+				return c.damages(func(d *Damage) bool { return d.Fault == "fsync" || d.Fault == "full" || d.Fault == "corrupt" })
 			},
 		},
 		{
 			Rows: "VMS-04, VMS-14", When: "visible=appended, and the leader lost its tail or another node was promoted",
 			Reason:  "visible=appended shows consumers messages that are on the leader alone",
-			Permits: []checker.Class{checker.RolledBackRead}, applies: func(c *Conditions) bool {
-				return c.Visible == Appended && (c.any(func(d *Damage) bool { return d.Led && c.unshows(d) }) ||
-					c.promoted(func(p *Promotion) bool { return p.Moved || !p.Safe }))
+			Permits: []checker.Class{checker.RolledBackRead}, spans: func(c *Conditions) []Span {
+				if c.Visible != Appended {
+					return nil
+				}
+				lost := c.damages(func(d *Damage) bool { return d.Led && c.unshows(d) })
+				return append(lost, c.promotes(func(p *Promotion) bool { return p.Moved || !p.Safe })...)
 			},
 		},
 		{
 			Rows: "VMS-01, VMS-15", When: "the producer retries without idempotence",
 			Reason:  "a retry after an answer that was lost is stored again, possibly behind later messages",
-			Permits: []checker.Class{checker.Duplicate, checker.NonmonotonicSend}, applies: func(c *Conditions) bool { return c.Retries > 0 && !c.Idempotence },
+			Permits: []checker.Class{checker.Duplicate, checker.NonmonotonicSend}, spans: func(c *Conditions) []Span {
+				if c.Retries == 0 || c.Idempotence {
+					return nil
+				}
+				return always()
+			},
 		},
 	}
-}
-
-// any reports whether there was a damage of that kind.
-func (c *Conditions) any(is func(*Damage) bool) bool {
-	for i := range c.Damages {
-		if is(&c.Damages[i]) {
-			return true
-		}
-	}
-	return false
-}
-
-// promoted reports whether there was a promote of that kind.
-func (c *Conditions) promoted(is func(*Promotion) bool) bool {
-	for i := range c.Promotions {
-		if is(&c.Promotions[i]) {
-			return true
-		}
-	}
-	return false
 }
 
 // destroys reports whether d may have taken what the node had confirmed by the time of a strong acknowledgement.
@@ -125,19 +116,10 @@ func (c *Conditions) unshows(d *Damage) bool {
 	return d.Fault == "wipe" || d.Fault == "corrupt" || d.Fault == "power" && c.Flush == Async
 }
 
-// allCopiesDamaged reports whether a leader and at least NeededCopies-1 other nodes of its group were damaged at overlapping times, each
-// from the strike until it had caught up.
-func (c *Conditions) allCopiesDamaged() bool {
-	for i := range c.Damages {
-		led := &c.Damages[i]
-		if !led.Led || !c.destroys(led) {
-			continue
-		}
-		if c.damagedBeside(led)+1 >= c.NeededCopies() {
-			return true
-		}
-	}
-	return false
+// allCopiesDamaged reports whether led is the damage of a leader and at least NeededCopies-1 other nodes of its group were damaged at
+// overlapping times, each from the strike until it had caught up.
+func (c *Conditions) allCopiesDamaged(led *Damage) bool {
+	return led.Led && c.destroys(led) && c.damagedBeside(led)+1 >= c.NeededCopies()
 }
 
 // damagedBeside counts the other nodes of a leader's group that had not caught up from a damage when the leader was struck, or were damaged
@@ -146,9 +128,14 @@ func (c *Conditions) damagedBeside(led *Damage) int {
 	nodes := make(map[string]bool)
 	for i := range c.Damages {
 		d := &c.Damages[i]
-		if d.Node != led.Node && d.Group == led.Group && c.destroys(d) && d.From <= led.Until && d.Until >= led.From {
+		if d.Node != led.Node && sameGroup(d, led) && c.destroys(d) && d.From <= led.Until && d.Until >= led.From {
 			nodes[d.Node] = true
 		}
 	}
 	return len(nodes)
+}
+
+// sameGroup reports whether two damages may be of one group.
+func sameGroup(a, b *Damage) bool {
+	return a.Group == b.Group || a.Group == AnyGroup || b.Group == AnyGroup
 }

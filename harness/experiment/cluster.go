@@ -114,9 +114,9 @@ func newNemesis(plan harness.Plan) (harness.Nemesis, error) { return nemesis.New
 // faultsOf are the faults of a plan.
 func faultsOf(plan harness.Plan) []string { return nemesis.FaultsOf(plan) }
 
-// divergence reports whether the contract lets a replica stay refused after what happened so far.
-func (p *prepared) divergence(ops histories.Reader) bool {
-	return contract.For(contract.Conditions{Config: p.contract, Facts: contract.FactsOf(ops)}).DivergencePermitted()
+// divergence reports whether the contract lets a replica of a group stay refused after what happened so far.
+func (p *prepared) divergence(ops histories.Reader, group int) bool {
+	return contract.For(contract.Conditions{Config: p.contract, Facts: contract.FactsOf(ops)}).DivergencePermitted(group)
 }
 
 func environmentLog(run *histories.Run) (*slog.Logger, func() error, error) {

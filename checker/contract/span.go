@@ -1,0 +1,74 @@
+package contract
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// AnyGroup is the group of what is about none in particular.
+const AnyGroup = -1
+
+// fenced is how long after a promote, with every fault healed, the leader before it may go on: a generous bound on how long it takes to hear of
+// the new epoch (docs/guarantees.md, Reads).
+const fenced = int64(2e9)
+
+// Span is where and when an event excuses anomalies.
+type Span struct {
+	Group int   // AnyGroup: everywhere
+	From  int64 // ns: an anomaly that was complete before that has another reason
+	Until int64 // ns: a message that was sent later was not lost by it; math.MaxInt64: unknown
+}
+
+func (s Span) covers(c Case) bool {
+	return (s.Group == c.Group || s.Group == AnyGroup || c.Group == AnyGroup) && c.Seen >= s.From && c.Sent <= s.Until
+}
+
+// always is the span of what needs no event.
+func always() []Span { return []Span{{Group: AnyGroup, Until: math.MaxInt64}} }
+
+// damages returns the spans of the damages of a kind. That of a wipe ends when the node has caught up and everybody knows who leads. The others have no
+// end: the follower that is ahead of a leader without its tail may be chosen by a promote much later, and a flipped bit is found by the next start.
+func (c *Conditions) damages(is func(*Damage) bool) []Span {
+	var spans []Span
+	for i := range c.Damages {
+		d := &c.Damages[i]
+		if !is(d) {
+			continue
+		}
+		until := int64(math.MaxInt64)
+		if d.Fault == "wipe" {
+			until = c.quiet(d.Until)
+		}
+		spans = append(spans, Span{Group: d.Group, From: d.From, Until: until})
+	}
+	return spans
+}
+
+// promotes returns the spans of the promotes of a kind, until the leader before has heard of it.
+func (c *Conditions) promotes(is func(*Promotion) bool) []Span {
+	var spans []Span
+	for i := range c.Promotions {
+		if p := &c.Promotions[i]; is(p) {
+			spans = append(spans, Span{Group: p.Group, From: p.From, Until: c.quiet(p.Done)})
+		}
+	}
+	return spans
+}
+
+// quiet returns when no fault has been on for long enough after t that every leader knows whether it still leads.
+func (f *Facts) quiet(t int64) int64 {
+	if t > math.MaxInt64-fenced {
+		return math.MaxInt64
+	}
+	strikes := slices.SortedFunc(slices.Values(f.Strikes), func(a, b Strike) int { return cmp.Compare(a.From, b.From) })
+	for _, s := range strikes {
+		if s.Until > t && s.From <= t+fenced {
+			t = s.Until
+		}
+		if t > math.MaxInt64-fenced {
+			return math.MaxInt64
+		}
+	}
+	return t + fenced
+}
