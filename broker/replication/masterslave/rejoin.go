@@ -43,12 +43,12 @@ func (r *Replica) commonPrefix(ctx context.Context, leader Member, epoch int32) 
 		if err != nil {
 			return 0, err
 		}
-		last := len(bs) - 1 - resp.Match // index into bs of the last common one; len(bs) when there is none
-		if resp.Match < 0 {
-			last = -1
-		}
-		if last >= len(bs) {
+		if resp.Match >= len(bs) {
 			return 0, fmt.Errorf("%w: match %d of %d", errWire, resp.Match, len(bs))
+		}
+		last := -1 // index into bs of the last common one
+		if resp.Match >= 0 {
+			last = len(bs) - 1 - resp.Match
 		}
 		if last >= 0 {
 			low = bs[last].Position

@@ -195,3 +195,54 @@ func TestSafetyFailedDiskRecordsNothing(t *testing.T) {
 		require.ErrorIs(t, err, ErrUnsafe)
 	})
 }
+
+// Argument: the promote was decided on what the candidate said that its log holds, which need not have been flushed. If it lost some of that after
+// `leading` is on its disk, it would come back and lead with less; if it lost the epoch's first frame after it was followed, it would
+// write another history under it.
+func TestSafetyLeaderHasWhatItSaid(t *testing.T) {
+	everyCrash(t, 2, 8, sync2(), func(w *world, mode vfs.ImageMode, after time.Duration) {
+		w.up()
+		w.fill(1, 20)
+		w.crash(vfs.PowerLoss, 1)
+		said := w.ask(2, request{Op: opRecord, Epoch: 3}).Status
+		require.NotNil(w.t, said)
+		answered := make(chan Status, 1)
+		go func() {
+			resp, err := call(context.Background(), w.admin.Dial, "n2:9093", request{Op: opLead, Epoch: 3, Incarnation: said.Incarnation})
+			if err == nil && resp.Error == "" {
+				answered <- *resp.Status
+			}
+		}()
+		time.Sleep(after)
+		w.crash(mode, 2)
+		w.nodes[2].host = w.net.Host("n2")
+		r, err := Open(w.config(2))
+		require.NoError(w.t, err)
+		if r.state.meta.Leading {
+			require.GreaterOrEqual(w.t, r.log.End(), said.End)
+		}
+		if len(answered) > 0 {
+			require.EqualValues(w.t, 3, r.log.LastEpoch())
+			require.Equal(w.t, (<-answered).End, r.log.End())
+		}
+		require.NoError(w.t, r.Close())
+	})
+}
+
+// Argument: a leader that comes back goes on in its epoch, and adds nothing to it: followers have its log, and one frame more would be another
+// beginning of the epoch.
+func TestSafetyRestartAddsNothing(t *testing.T) {
+	inBubble(t, 2, sync2(), func(w *world) {
+		w.up()
+		w.fill(1, 3)
+		w.well(0)
+		end := w.status(1).End
+		for range 3 {
+			w.crash(vfs.KeepCache, 1)
+			w.start(1)
+			w.leads(1)
+			w.well(0)
+			require.Equal(t, end, w.status(1).End)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package masterslave
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"testing"
@@ -46,4 +47,33 @@ func TestSafetyUnreadableIsNotDifferent(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, resp.Error, "corrupt")
 	})
+}
+
+// Argument: an answer to a match request decides how much of a log is cut off. One that makes no sense must cut nothing, and end nothing.
+func TestSafetyMatchOfNothingCutsNothing(t *testing.T) {
+	for _, match := range []int{500, 1 << 40} {
+		inBubble(t, 2, sync2(), func(w *world) {
+			w.up()
+			w.fill(1, 3)
+			l, err := w.net.Host("fake").Listen("tcp", ":1")
+			require.NoError(t, err)
+			answered := make(chan error, 1)
+			go func() {
+				conn, err := l.Accept()
+				if err == nil {
+					_, _, err = readMessage(bufio.NewReader(conn), only(msgRequest, maxControlBytes))
+				}
+				if err == nil {
+					err = writeJSON(conn, msgResponse, response{Match: match})
+				}
+				answered <- err
+			}()
+			end := w.status(2).End
+			err = w.nodes[2].r.Load().rejoin(context.Background(), Member{Peer: "fake:1"}, 2)
+			require.ErrorIs(t, err, errWire)
+			require.NoError(t, <-answered)
+			require.GreaterOrEqual(t, w.status(2).End, end)
+			require.NoError(t, l.Close())
+		})
+	}
 }
