@@ -30,7 +30,11 @@ func main() {
 		color:    term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 		terminal: term.IsTerminal(int(os.Stderr.Fd())),
 	}
-	os.Exit(a.guarded(context.Background(), os.Args[1:]))
+	args := os.Args[1:]
+	if needsSupervisor(args) {
+		os.Exit(a.selfSupervised(args))
+	}
+	exit(a.guarded(context.Background(), args))
 }
 
 // app is one use of the command line. Commands write to it, and not to the process, so that tests can use them.

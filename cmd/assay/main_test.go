@@ -21,6 +21,9 @@ import (
 // TestMain: `run` spawns this test binary as the child of its simulations.
 func TestMain(m *testing.M) {
 	sim.ChildMain(experiment.SimHandlers())
+	if how := os.Getenv(supervisedTestEnv); how != "" {
+		playChild(how)
+	}
 	os.Exit(m.Run())
 }
 
@@ -30,12 +33,12 @@ type result struct {
 	stdout, stderr string
 }
 
-func exec(t *testing.T, args ...string) result {
+func runCLI(t *testing.T, args ...string) result {
 	t.Helper()
-	return execContext(t.Context(), args...)
+	return runCLIContext(t.Context(), args...)
 }
 
-func execContext(ctx context.Context, args ...string) result {
+func runCLIContext(ctx context.Context, args ...string) result {
 	var out, errOut bytes.Buffer
 	a := &app{stdin: strings.NewReader(""), stdout: &out, stderr: &errOut}
 	code := a.guarded(ctx, args)
@@ -115,7 +118,7 @@ func TestBadInput(t *testing.T) {
 		{"version extra", "no arguments"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
-			r := exec(t, strings.Split(c.args, " ")...)
+			r := runCLI(t, strings.Split(c.args, " ")...)
 			require.Equal(t, 1, r.code)
 			require.Contains(t, r.stderr, c.want)
 			require.Equal(t, 1, strings.Count(r.stderr, "\n"), "one line: %q", r.stderr)
@@ -132,7 +135,7 @@ func TestJSONErrors(t *testing.T) {
 	for _, args := range [][]string{
 		{"run", "--json", "--nodes", "0"}, {"run", "--json", "--frob"}, {"run", "--nemesis", "frob", "--json"}, {"check", "nowhere", "--json"},
 	} {
-		r := exec(t, args...)
+		r := runCLI(t, args...)
 		require.Equal(t, 1, r.code)
 		var s harness.Summary
 		require.NoError(t, json.Unmarshal([]byte(r.stdout), &s), r.stdout)
@@ -145,7 +148,7 @@ func TestJSONErrors(t *testing.T) {
 
 func TestHelpTeaches(t *testing.T) {
 	for _, args := range []string{"", "run", "check", "show", "node", "admin promote", "list", "clean", "bench broker"} {
-		r := exec(t, append(strings.Fields(args), "--help")...)
+		r := runCLI(t, append(strings.Fields(args), "--help")...)
 		require.Zero(t, r.code)
 		require.Empty(t, r.stderr)
 		if args != "clean" {
@@ -159,7 +162,7 @@ func TestHelpTeaches(t *testing.T) {
 // TestExamplesAreValid: every `assay run` in the help texts can be run.
 func TestExamplesAreValid(t *testing.T) {
 	found := 0
-	for _, help := range []string{exec(t, "--help").stdout, exec(t, "run", "--help").stdout} {
+	for _, help := range []string{runCLI(t, "--help").stdout, runCLI(t, "run", "--help").stdout} {
 		for _, line := range regexp.MustCompile(`(?m)^  assay run( .*)?$`).FindAllString(help, -1) {
 			args := strings.Fields(regexp.MustCompile(`  +`).Split(strings.TrimSpace(line), 2)[0])[2:]
 			a := &app{}
@@ -182,20 +185,20 @@ func TestList(t *testing.T) {
 		"modes": {"master-slave"}, "faults": {"wipe", "partition", "with-clients", "sim,docker"}, "workloads": {"log"}, "targets": {"reference"},
 		"options": {"replication.timeout.ms", "read-from", "3000"},
 	} {
-		r := exec(t, "list", what)
+		r := runCLI(t, "list", what)
 		require.Zero(t, r.code)
 		for _, w := range want {
 			require.Contains(t, r.stdout, w)
 		}
 	}
-	r := exec(t, "list", "faults", "--env", "docker")
+	r := runCLI(t, "list", "faults", "--env", "docker")
 	require.Contains(t, r.stdout, "kill")
 	require.NotContains(t, r.stdout, "power")
 	require.NotContains(t, r.stdout, "greatest", "what cannot be written is not listed")
 }
 
 func TestVersion(t *testing.T) {
-	r := exec(t, "version")
+	r := runCLI(t, "version")
 	require.Zero(t, r.code)
 	require.Regexp(t, `^assay \S+ go1\.\S+ \S+/\S+\n$`, r.stdout)
 }
@@ -240,7 +243,7 @@ func lossy(t *testing.T) string {
 // TestAlarm: a lost message must be found, and without a manifest nothing permits it.
 func TestAlarm(t *testing.T) {
 	path := lossy(t)
-	r := exec(t, "check", path, "--json")
+	r := runCLI(t, "check", path, "--json")
 	require.Equal(t, 3, r.code, r.stdout+r.stderr)
 	var got map[string]any
 	require.NoError(t, json.Unmarshal([]byte(r.stdout), &got))
@@ -248,18 +251,18 @@ func TestAlarm(t *testing.T) {
 	require.ElementsMatch(t, []string{"verdict", "exit", "unknown", "anomalies", "ops", "check_ms"}, keys(got))
 	require.Contains(t, r.stdout, `"lost-write"`)
 
-	r = exec(t, "check", path)
+	r = runCLI(t, "check", path)
 	require.Equal(t, 3, r.code)
 	require.True(t, strings.HasPrefix(r.stdout, "INVALID (exit 3): "), r.stdout)
 	require.Contains(t, r.stdout, "there is no contract")
 
-	r = exec(t, "show", path, "--message", "7")
+	r = runCLI(t, "show", path, "--message", "7")
 	require.Zero(t, r.code, r.stderr)
 	require.Contains(t, r.stdout, "lost: acknowledged")
-	r = exec(t, "show", path, "--anomaly", "1")
+	r = runCLI(t, "show", path, "--anomaly", "1")
 	require.Zero(t, r.code, r.stderr)
 	require.Contains(t, r.stdout, "send 7 to partition 0")
-	r = exec(t, "show", path, "--message", "8")
+	r = runCLI(t, "show", path, "--message", "8")
 	require.Equal(t, 1, r.code)
 	require.Contains(t, r.stderr, "message 8")
 }

@@ -39,20 +39,20 @@ func TestNode(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan result, 1)
-	go func() { ended <- execContext(ctx, "node", "--config", file) }()
+	go func() { ended <- runCLIContext(ctx, "node", "--config", file) }()
 	var d net.Dialer
 	require.Eventually(t, func() bool {
 		s, err := masterslave.QueryStatus(t.Context(), d.DialContext, peer)
 		return err == nil && s.Role == masterslave.RoleLeader
 	}, 20*time.Second, 10*time.Millisecond)
 
-	r := exec(t, "admin", "promote", "--config", file)
+	r := runCLI(t, "admin", "promote", "--config", file)
 	require.Zero(t, r.code, r.stderr)
 	require.Contains(t, r.stdout, "node 1 leads group 0 in epoch 2 (safe)")
-	r = exec(t, "admin", "promote", "--config", file, "--group", "1")
+	r = runCLI(t, "admin", "promote", "--config", file, "--group", "1")
 	require.Equal(t, 1, r.code)
 	require.Contains(t, r.stderr, "group 1 has no nodes")
-	second := exec(t, "node", "--config", file)
+	second := runCLI(t, "node", "--config", file)
 	require.Equal(t, 1, second.code)
 	require.Contains(t, second.stderr, "is in use by another process")
 
@@ -68,14 +68,14 @@ func TestNode(t *testing.T) {
 // TestPromoteWithoutNodes: nobody answers, so nothing is safe.
 func TestPromoteWithoutNodes(t *testing.T) {
 	file, _ := writeConfig(t)
-	r := exec(t, "admin", "promote", "--config", file)
+	r := runCLI(t, "admin", "promote", "--config", file)
 	require.Equal(t, 1, r.code)
 	require.NotEmpty(t, r.stderr)
 }
 
 // TestBenchShape: the object of DESIGN section 7.
 func TestBenchShape(t *testing.T) {
-	r := exec(t, "bench", "broker", "--flush", "async", "--in-flight", "2", "--time", "300ms", "--dir", t.TempDir(), "--json")
+	r := runCLI(t, "bench", "broker", "--flush", "async", "--in-flight", "2", "--time", "300ms", "--dir", t.TempDir(), "--json")
 	require.Zero(t, r.code, r.stderr)
 	var got struct {
 		Bench string

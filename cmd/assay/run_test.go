@@ -16,7 +16,7 @@ import (
 // runJSON runs `assay run --json` and returns the object.
 func runJSON(t *testing.T, args ...string) harness.Summary {
 	t.Helper()
-	r := exec(t, append([]string{"run", "--json"}, args...)...)
+	r := runCLI(t, append([]string{"run", "--json"}, args...)...)
 	var s harness.Summary
 	require.NoError(t, json.Unmarshal([]byte(r.stdout), &s), "one object and nothing else: %q %q", r.stdout, r.stderr)
 	require.Equal(t, s.Exit, r.code)
@@ -56,11 +56,11 @@ func TestAsyncLosesAndMay(t *testing.T) {
 	for _, name := range []string{histories.ManifestFile, histories.HistoryFile, histories.VerdictFile, histories.ReportFile, "nodes/n1.log", "nodes/n2.log"} {
 		require.FileExists(t, filepath.Join(s.Run, name))
 	}
-	r := exec(t, "check", s.Run, "--json")
+	r := runCLI(t, "check", s.Run, "--json")
 	require.Equal(t, 4, r.code, r.stdout)
-	r = exec(t, "show", s.Run, "--anomaly", "1")
+	r = runCLI(t, "show", s.Run, "--anomaly", "1")
 	require.Zero(t, r.code, r.stderr)
-	r = exec(t, "check", filepath.Join(s.Run, histories.HistoryFile), "--json")
+	r = runCLI(t, "check", filepath.Join(s.Run, histories.HistoryFile), "--json")
 	require.Equal(t, 3, r.code, "without the manifest there is no contract")
 	f := runFlags{}
 	cmd := (&app{}).runCommand()
@@ -125,7 +125,7 @@ func TestSeeds(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, entries)
 
-	r := exec(t, append([]string{"run"}, args...)...)
+	r := runCLI(t, append([]string{"run"}, args...)...)
 	require.Zero(t, r.code)
 	require.Contains(t, r.stdout, "3 seeds: 3 valid")
 	require.True(t, strings.HasSuffix(r.stdout, "--seed 5 --seeds 3 --jobs 2\n"), r.stdout)
@@ -134,7 +134,7 @@ func TestSeeds(t *testing.T) {
 // TestRunText: the seed comes first, the verdict next, the command that runs it again last.
 func TestRunText(t *testing.T) {
 	t.Chdir(t.TempDir())
-	r := exec(t, "run", "--time", "3s", "--seed", "11", "--progress")
+	r := runCLI(t, "run", "--time", "3s", "--seed", "11", "--progress")
 	require.Zero(t, r.code, r.stdout+r.stderr)
 	lines := strings.Split(strings.TrimSpace(r.stdout), "\n")
 	require.Equal(t, "seed 11", lines[0])

@@ -71,7 +71,7 @@ func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
 					if err := a.clusters.remove(); err != nil {
 						fmt.Fprintln(a.stderr, "assay: "+oneLine(err))
 					}
-					os.Exit(1)
+					exit(1)
 				}
 				fmt.Fprintf(a.stderr, "assay: %v: healing and stopping; what there is will be judged (again to stop at once)\n", s)
 				cancel()
