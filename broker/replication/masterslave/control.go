@@ -26,6 +26,7 @@ const (
 	opRecord = "record" // record Epoch durably; refused when a higher one is recorded
 	opLead   = "lead"   // lead Epoch, which names you
 	opMatch  = "match"  // which is the last of Boundaries that your log has, too?
+	opHolds  = "holds"  // the same for a node that Epoch is recorded on, whether it leads or not
 	opCreate = "create" // create a topic: as the authority (group 0) or as told (Topic.ID set)
 	opDelete = "delete"
 )
@@ -36,7 +37,7 @@ type request struct {
 	Group       int32         `json:"group"`
 	Epoch       int32         `json:"epoch,omitempty"`
 	Incarnation uint64        `json:"incarnation,omitempty"` // opLead: of the process that answered opRecord
-	Boundaries  []boundary    `json:"boundaries,omitempty"`  // opMatch: from the last to the first
+	Boundaries  []boundary    `json:"boundaries,omitempty"`  // opMatch, opHolds: from the last to the first
 	Topic       *topicRequest `json:"topic,omitempty"`
 }
 
@@ -63,7 +64,7 @@ type response struct {
 	Code    int16          `json:"code,omitempty"`    // Kafka's, with Error, for topic operations
 	Refused bool           `json:"refused,omitempty"` // with Error: a higher epoch is recorded
 	Status  *Status        `json:"status,omitempty"`
-	Match   int            `json:"match"` // opMatch: index into Boundaries, -1 for none
+	Match   int            `json:"match"` // opMatch, opHolds: index into Boundaries, -1 for none
 	Topic   *topicResponse `json:"topic,omitempty"`
 }
 

@@ -139,9 +139,9 @@ func (r *Replica) answer(ctx context.Context, req request) response {
 		return r.change(ctx, func() error { return r.adopt(req.Epoch) })
 	case opLead:
 		return r.change(ctx, func() error { return r.takeLead(req.Epoch, req.Incarnation) })
-	case opMatch:
+	case opMatch, opHolds:
 		v := r.seen()
-		if !v.Leading || v.Epoch != req.Epoch || len(req.Boundaries) > maxBoundaries {
+		if !v.Leading && req.Op == opMatch || v.Epoch != req.Epoch || len(req.Boundaries) > maxBoundaries {
 			return response{Error: fmt.Sprintf("node %d does not lead epoch %d", r.cfg.Node, req.Epoch)}
 		}
 		i, err := r.takeMatch(req.Boundaries)

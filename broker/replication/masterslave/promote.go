@@ -169,8 +169,9 @@ func (p *promoter) attempt(ctx context.Context) (res PromoteResult, again bool, 
 	if err != nil {
 		return PromoteResult{}, false, err
 	}
-	if reason := p.unsafe(seen, cand); reason != "" && !p.req.Force {
-		return PromoteResult{Leader: cand.member.ID, Answers: report(seen)}, false, fmt.Errorf("%w: %s; nothing was changed, force to go on", ErrUnsafe, reason)
+	reason, again := p.risk(ctx, seen, cand)
+	if reason != "" && !p.req.Force {
+		return PromoteResult{Leader: cand.member.ID, Answers: report(seen)}, again, fmt.Errorf("%w: %s; nothing was changed, force to go on", ErrUnsafe, reason)
 	}
 	// Above the first epoch, too: an empty group may begin with it at any moment, and must not undo a forced promote by that.
 	epoch := nextEpoch(max(highest(seen), firstEpoch(len(p.members))), p.index(cand.member.ID), len(p.members))
@@ -187,13 +188,13 @@ func (p *promoter) attempt(ctx context.Context) (res PromoteResult, again bool, 
 	if cand.err != nil {
 		return res, false, fmt.Errorf("promote: node %d cannot record epoch %d: %w", cand.member.ID, epoch, cand.err)
 	}
-	reason := p.unsafe(answers, cand)
+	reason, again = p.risk(ctx, answers, cand)
 	res.Safe = reason == ""
 	if !res.Safe && p.req.Node == 0 && p.behind(answers, cand) {
 		return res, true, fmt.Errorf("node %d got ahead of node %d meanwhile", ahead(answers, cand), cand.member.ID)
 	}
 	if !res.Safe && !p.req.Force {
-		return res, false, fmt.Errorf("%w: %s; epoch %d is recorded and nobody leads: promote again", ErrUnsafe, reason, epoch)
+		return res, again, fmt.Errorf("%w: %s; epoch %d is recorded and nobody leads: promote again", ErrUnsafe, reason, epoch)
 	}
 	res.Forced = !res.Safe
 	if lead := p.tell(ctx, cand, epoch); lead.err != nil {
@@ -307,6 +308,39 @@ func (p *promoter) unsafe(answers []answer, cand answer) string {
 		return fmt.Sprintf("node %d has more history than node %d", ahead(answers, cand), cand.member.ID)
 	}
 	return ""
+}
+
+// risk is unsafe, and then asks the candidate whether its log really holds those that end in the same epoch and are shorter: not so when that
+// epoch's leader lost a part of its log and went on. again says that there was no answer, and that another attempt may get one.
+func (p *promoter) risk(ctx context.Context, answers []answer, cand answer) (reason string, again bool) {
+	if reason := p.unsafe(answers, cand); reason != "" {
+		return reason, false
+	}
+	for _, a := range answers {
+		if a.member == cand.member || !a.counts() || a.status.End == 0 || a.status.LastEpoch != cand.status.LastEpoch {
+			continue
+		}
+		has, err := p.holds(ctx, cand, a)
+		switch {
+		case err != nil:
+			return fmt.Sprintf("node %d does not say whether it has what node %d has: %v", cand.member.ID, a.member.ID, err), true
+		case !has:
+			return fmt.Sprintf("node %d and node %d have written different histories in epoch %d", cand.member.ID, a.member.ID, a.status.LastEpoch), false
+		}
+	}
+	return "", false
+}
+
+// holds asks the candidate whether its log begins with a's.
+func (p *promoter) holds(ctx context.Context, cand, a answer) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	req := request{Op: opHolds, Group: p.req.Group, Epoch: cand.status.Epoch, Boundaries: []boundary{{Position: a.status.End, Chain: a.status.Chain}}}
+	resp, err := call(ctx, p.dial, cand.member.Peer, req)
+	if err == nil && resp.Error != "" {
+		err = errors.New(resp.Error)
+	}
+	return resp.Match == 0, err
 }
 
 func (p *promoter) behind(answers []answer, cand answer) bool { return ahead(answers, cand) != 0 }

@@ -195,3 +195,43 @@ func TestSafetyPromoteEndsARefusal(t *testing.T) {
 		w.fill(1, 1)
 	})
 }
+
+// Argument: a leader lost its unflushed tail, came back, and went on with another follower; so there are two histories of one epoch, and both hold
+// what was acknowledged. The longer one is not the whole truth: no promote may call itself safe, whichever it would choose.
+func TestSafetyTwoHistoriesAreNotSafe(t *testing.T) {
+	for _, more := range []int{1, 100} { // the old history stays the longer one, or not
+		tried := false
+		for seed := uint64(0); seed < 20 && !tried; seed++ {
+			inSeededBubble(t, 3, seed, sync2(), func(w *world) {
+				w.up()
+				time.Sleep(2 * flushInterval)
+				w.well(0)
+				heal := w.cut(3)
+				w.fill(1, 30)
+				end := w.status(2).End
+				w.crash(vfs.PowerLoss, 1)
+				w.crash(vfs.KeepCache, 3) // node 3 has only what was flushed before
+				heal()
+				w.start(1, 3)
+				w.leads(1)
+				if w.status(1).End == end {
+					return
+				}
+				w.until("node 2 is refused", func() bool { return w.status(2).Role == RoleRefused })
+				w.until("node 3 matches", func() bool { return w.status(1).Followers[1].Matched })
+				w.fill(1, more)
+				tried = true
+				for _, node := range []int32{0, 1, 2} {
+					_, err := w.promote(node, false)
+					require.ErrorIs(t, err, ErrUnsafe)
+				}
+				require.EqualValues(t, 3, w.status(1).Epoch, "it could be seen beforehand, and nothing was changed")
+				res, err := w.promote(0, true)
+				require.NoError(t, err)
+				require.False(t, res.Safe)
+				w.well(0)
+			})
+		}
+		require.True(t, tried, "20 power losses lost nothing")
+	}
+}
