@@ -43,6 +43,14 @@ func combine(nodes []harness.NodeID, effects []harness.Effect) harness.Effect {
 	return sum
 }
 
+// and joins what was said to what is said now; either may be nothing.
+func and(said, more string) string {
+	if said == "" || more == "" {
+		return said + more
+	}
+	return said + "; " + more
+}
+
 // lasting injects a fault that each node has of its own, and returns one Undo for all. It is never nil, so that what was
 // injected before an error is undone too.
 func lasting(ctx context.Context, nodes []harness.NodeID, inject func(context.Context, harness.NodeID) (harness.Undo, error)) (harness.Undo, error) {

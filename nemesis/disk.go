@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/assay-project/assay/harness"
 )
@@ -55,12 +56,26 @@ func (f *disk) Inject(ctx context.Context, s harness.Stage, _ harness.Strike, no
 	undo, err := lasting(ctx, nodes, f.do(d))
 	return func(ctx context.Context) (harness.Effect, error) {
 		effect, err := undo(ctx)
-		restarted, rerr := restartFailed(ctx, s.Cluster, nodes)
-		if restarted != "" {
-			effect.Text += "; " + restarted
-		}
+		restarted, rerr := f.restart(ctx, s.Cluster, nodes)
+		effect.Text = and(effect.Text, restarted)
 		return effect, errors.Join(err, rerr)
 	}, err
+}
+
+// restart restarts those of the nodes whose disk failed, unless another strike keeps them down, which starts them again itself.
+func (f *disk) restart(ctx context.Context, c harness.Cluster, nodes []harness.NodeID) (string, error) {
+	mine := kind{downs: true}
+	var free []harness.NodeID
+	err := f.ward.choose(ctx, func() error {
+		free = slices.DeleteFunc(slices.Clone(nodes), f.ward.isDown)
+		f.ward.admit(mine, free)
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	defer f.ward.up(mine, free)
+	return restartFailed(ctx, c, free)
 }
 
 // restartFailed restarts those of the nodes whose disk failed, and says which. Such a node has ended by itself, or runs on without writing.
@@ -84,17 +99,12 @@ func restartFailed(ctx context.Context, c harness.Cluster, nodes []harness.NodeI
 				return text, err
 			}
 		}
-		if text != "" {
-			text += "; "
-		}
-		text += fmt.Sprintf("restarted %s, which had given up its disk", s.Node)
+		text = and(text, fmt.Sprintf("restarted %s, which had given up its disk", s.Node))
 		refused, err := boot(ctx, c, []harness.NodeID{s.Node})
 		if err != nil {
 			return text, err
 		}
-		if refused != "" {
-			text += "; " + refused
-		}
+		text = and(text, refused)
 	}
 	return text, nil
 }

@@ -29,7 +29,6 @@ type Nemesis struct {
 	plan   harness.Plan
 	end    time.Duration // the last planned heal
 	ward   *ward
-	turn   chan struct{} // holds a token while a strike chooses its victims, so that no two choose on the same view of the ward
 	faults map[string]harness.Fault
 	kinds  map[string]kind
 
@@ -41,7 +40,7 @@ var _ harness.Nemesis = (*Nemesis)(nil)
 
 // New returns the nemesis of a plan. The plan's strikes may be in any order.
 func New(plan harness.Plan) (*Nemesis, error) {
-	n := &Nemesis{plan: plan, ward: newWard(), turn: make(chan struct{}, 1), faults: make(map[string]harness.Fault), kinds: make(map[string]kind)}
+	n := &Nemesis{plan: plan, ward: newWard(), faults: make(map[string]harness.Fault), kinds: make(map[string]kind)}
 	for _, s := range plan.Strikes {
 		n.end = max(n.end, s.At+s.For)
 	}
@@ -166,19 +165,15 @@ func (r *strike) draw(ctx context.Context) error {
 }
 
 func (r *strike) drawOnce(ctx context.Context) error {
-	select {
-	case r.n.turn <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { <-r.n.turn }()
-	nodes, err := r.fault.Draw(ctx, r.s.Cluster, r.at)
-	if err != nil {
-		return err
-	}
-	r.nodes = nodes
-	r.n.ward.admit(r.kind, nodes)
-	return nil
+	return r.n.ward.choose(ctx, func() error {
+		nodes, err := r.fault.Draw(ctx, r.s.Cluster, r.at)
+		if err != nil {
+			return err
+		}
+		r.nodes = nodes
+		r.n.ward.admit(r.kind, nodes)
+		return nil
+	})
 }
 
 // missed records a strike that did not take place.

@@ -388,6 +388,34 @@ func TestFailedNodeIsRestarted(t *testing.T) {
 // plain has no ability beyond Cluster's.
 type plain struct{ harness.Cluster }
 
+// A node that another strike keeps down is that strike's to start: two that start it would be an error of the harness.
+func TestFailedNodeThatIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := fakecluster.Options{Unwell: func(s harness.NodeState) harness.NodeState {
+			if !s.Up {
+				s.Role = harness.RoleFailed
+			}
+			return s
+		}}
+		c := started(t, down, 1)
+		h, err := stage(t.Context(), t, c, strike("fsync", time.Second, 3*time.Second), strike("power", 2*time.Second, 4*time.Second))
+		require.NoError(t, err)
+		require.Equal(t, 1, boots(c), "%v", c.Calls())
+		require.NotContains(t, strings.Join(ops(h), "\n"), "restarted")
+		require.NoError(t, c.Stop(t.Context()))
+	})
+}
+
+func boots(c *fakecluster.Cluster) int {
+	n := 0
+	for _, call := range c.Calls() {
+		if strings.HasPrefix(call, "boot ") {
+			n++
+		}
+	}
+	return n
+}
+
 // What an environment cannot do is refused before the run, with a sentence.
 func TestRefusedBeforeTheRun(t *testing.T) {
 	three := fakecluster.New(fakecluster.Options{}, 3)

@@ -80,9 +80,7 @@ func (f *stop) Inject(ctx context.Context, s harness.Stage, _ harness.Strike, no
 	effect, err := each(nodes, func(n harness.NodeID) (harness.Effect, error) { return end(ctx, n) })
 	return func(ctx context.Context) (harness.Effect, error) {
 		refused, err := boot(ctx, s.Cluster, nodes)
-		if refused != "" {
-			effect.Text += "; " + refused
-		}
+		effect.Text = and(effect.Text, refused)
 		return effect, err
 	}, err
 }

@@ -112,9 +112,7 @@ func promoteOrphans(ctx context.Context, s harness.Stage, nodes []harness.NodeID
 		}
 		seen[group] = true
 		said, err := promoteOrphan(ctx, s, p, g, group, members)
-		if said != "" {
-			text += "; " + said
-		}
+		text = and(text, said)
 		if err != nil {
 			return text, err
 		}

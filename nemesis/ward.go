@@ -1,6 +1,7 @@
 package nemesis
 
 import (
+	"context"
 	"sync"
 
 	"github.com/assay-project/assay/harness"
@@ -9,13 +10,25 @@ import (
 // ward knows which nodes are hurt at the moment, so that one strike does not undo the point of another. It is shared by the faults of one
 // nemesis.
 type ward struct {
-	mu   sync.Mutex // guards both; held for map accesses only
+	turn chan struct{} // holds a token while somebody chooses nodes, so that no two choose on the same view
+	mu   sync.Mutex    // guards both maps; held for map accesses only
 	down map[harness.NodeID]int
 	sick map[harness.NodeID]int
 }
 
 func newWard() *ward {
-	return &ward{down: make(map[harness.NodeID]int), sick: make(map[harness.NodeID]int)}
+	return &ward{turn: make(chan struct{}, 1), down: make(map[harness.NodeID]int), sick: make(map[harness.NodeID]int)}
+}
+
+// choose lets do look at the ward and note its choice, one at a time.
+func (w *ward) choose(ctx context.Context, do func() error) error {
+	select {
+	case w.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-w.turn }()
+	return do()
 }
 
 // admit notes what a strike of kind k does to nodes.

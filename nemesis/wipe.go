@@ -71,14 +71,12 @@ func (f *wipe) Inject(ctx context.Context, s harness.Stage, _ harness.Strike, no
 		if !interrupted {
 			var said string
 			said, perr = promoteOrphans(ctx, s, nodes)
-			effect.Text += said
+			effect.Text = and(effect.Text, said)
 		}
 		refused, err := boot(ctx, s.Cluster, nodes)
-		if refused != "" {
-			effect.Text += "; " + refused
-		}
+		effect.Text = and(effect.Text, refused)
 		if !interrupted && s.Restore != nil && wholeGroup(s.Cluster, nodes) {
-			effect.Text += "; " + restore(ctx, s)
+			effect.Text = and(effect.Text, restore(ctx, s))
 		}
 		return effect, errors.Join(perr, err)
 	}, err
