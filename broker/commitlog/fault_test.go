@@ -212,3 +212,15 @@ func TestCloseWhileReading(t *testing.T) {
 	require.NoError(t, l.Close())
 	wg.Wait()
 }
+
+// After a truncation that failed nothing is said to be durable that is not in the log any more.
+func TestFailedTruncationClaimsNothing(t *testing.T) {
+	disk := newDisk(1)
+	l := mustOpen(t, disk, tinySegments)
+	frames := mustAppend(t, l, 1, payloads(0, 30)...)
+	mustFlush(t, l)
+	disk.FailSync(true)
+	require.ErrorIs(t, l.Truncate(frames[3].End), ErrFailed)
+	require.LessOrEqual(t, l.Flushed(), l.End())
+	require.ErrorIs(t, l.Close(), ErrFailed)
+}

@@ -246,3 +246,31 @@ func TestSafetyRestartAddsNothing(t *testing.T) {
 		}
 	})
 }
+
+// Argument: a disk whose meta file is gone, or older than its log, has promised something that it does not know any more. It must not count as one
+// that has not, nor go on in an epoch that is over.
+func TestSafetyDiskWithoutItsMeta(t *testing.T) {
+	inBubble(t, 3, sync2(), func(w *world) {
+		w.up()
+		sent := w.fill(1, 3)
+		_, err := w.promote(2, false)
+		require.NoError(t, err)
+		w.well(0)
+		w.stop(3)
+		disk := w.nodes[3].disk
+		require.NoError(t, storeMeta(disk, meta{Cluster: "test", Node: 3, Epoch: 3}))
+		_, err = Open(w.config(3))
+		require.ErrorIs(t, err, ErrMeta)
+		require.ErrorContains(t, err, "frames of epoch 4")
+		require.NoError(t, disk.Remove(metaName))
+		heal := w.cut(3)
+		w.start(3)
+		time.Sleep(5 * time.Second)
+		require.True(t, w.status(3).Joining)
+		require.False(t, w.status(3).Serving)
+		heal()
+		w.well(0)
+		require.False(t, w.status(3).Joining)
+		require.Equal(t, sent, w.messages(3))
+	})
+}

@@ -235,3 +235,60 @@ func TestSafetyTwoHistoriesAreNotSafe(t *testing.T) {
 		require.True(t, tried, "20 power losses lost nothing")
 	}
 }
+
+// Argument: a deposed leader that nobody could tell has a long tail that nobody acknowledged, and the newer leader is gone. The longest log is not the
+// one with the most history.
+func TestSafetyNewerBeatsLonger(t *testing.T) {
+	inBubble(t, 3, with(sync2(), "replication.timeout.ms", "300"), func(w *world) {
+		w.up()
+		sent := w.fill(1, 3)
+		w.well(0)
+		heal := w.cut(1)
+		undo := w.net.Shape([]netsim.Rule{{From: "admin", To: "n1", Drop: true}})
+		w.spread(1, 50)
+		res, err := w.promote(2, false)
+		require.NoError(t, err)
+		require.True(t, res.Safe)
+		w.until("it serves", func() bool { return w.status(2).Serving })
+		sent = append(sent, w.fill(2, 1)...)
+		w.until("node 3 has it", func() bool { return w.status(3).End == w.status(2).End })
+		w.crash(vfs.KeepCache, 2)
+		undo()
+		require.Greater(t, w.status(1).End, w.status(3).End)
+		_, err = w.promote(1, false)
+		require.ErrorIs(t, err, ErrUnsafe)
+		res, err = w.promote(0, false)
+		require.NoError(t, err)
+		require.True(t, res.Safe)
+		require.EqualValues(t, 3, res.Leader)
+		heal()
+		w.start(2)
+		w.well(0)
+		require.Equal(t, sent, w.messages(1))
+	})
+}
+
+// Argument: a deposed leader comes back, and the first who answers does not know of the newer epoch either. It waits for the others before it leads, and
+// so serves no reader a state that is over.
+func TestSafetyStartWaitsForAllAnswers(t *testing.T) {
+	inBubble(t, 3, map[string]string{"replication": "sync", "copies": "3"}, func(w *world) {
+		w.up()
+		w.well(0)
+		w.crash(vfs.KeepCache, 1, 3)
+		res, err := w.promote(2, false)
+		require.NoError(t, err)
+		require.True(t, res.Safe, "every acknowledged message is everywhere")
+		undo := w.net.Shape([]netsim.Rule{{From: "n2", To: "n3", Drop: true}, {From: "n3", To: "n2", Drop: true}, {From: "n2", To: "n1", DelayMin: 300 * time.Millisecond, DelayMax: 300 * time.Millisecond}})
+		w.start(3)
+		w.until("node 3 is ready", func() bool { return w.status(3).Ready })
+		require.EqualValues(t, 3, w.status(3).Epoch)
+		w.start(1)
+		for range 300 {
+			require.NotEqual(t, RoleLeader, w.status(1).Role)
+			time.Sleep(10 * time.Millisecond)
+		}
+		undo()
+		w.well(0)
+		require.Equal(t, RoleLeader, w.status(2).Role)
+	})
+}

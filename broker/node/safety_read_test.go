@@ -1,0 +1,105 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/assay-project/assay/broker/commitlog"
+	"github.com/assay-project/assay/broker/kafka"
+	"github.com/assay-project/assay/broker/partitions"
+	"github.com/assay-project/assay/broker/replication"
+	"github.com/assay-project/assay/broker/replication/masterslave"
+)
+
+var _ replication.Log = (*scriptedLog)(nil)
+
+// scriptedLog is a replica whose views and frames are the test's.
+type scriptedLog struct {
+	view replication.View
+	read func(position int64) (commitlog.Frame, error)
+}
+
+func (l *scriptedLog) View() replication.View { return l.view }
+
+func (l *scriptedLog) Append(context.Context, *partitions.Partition, []byte, bool) (replication.Appended, error) {
+	return replication.Appended{}, kerr.NotLeaderForPartition
+}
+
+func (l *scriptedLog) ReadFrame(position int64) (commitlog.Frame, error) { return l.read(position) }
+
+func (l *scriptedLog) Progress() <-chan struct{} { return nil }
+
+// oneMessage is the state of a log with one message in topic t, and the frame of that message.
+func oneMessage(t *testing.T) (*partitions.Machine, commitlog.Frame) {
+	t.Helper()
+	m := partitions.New(0, 1)
+	id := uuid.UUID{15: 1}
+	topic := partitions.AppendTopicPayload(nil, partitions.TopicPayload{ID: id, Partitions: 1, Name: "t"})
+	require.NoError(t, m.Apply(partitions.Frame{Kind: partitions.KindTopic, Epoch: 1, Start: 0, End: 100, Payload: topic}))
+	b := oneRecord(10)
+	partitions.StampBatch(b, 0, 1)
+	f := commitlog.Frame{Position: 100, End: 300, Kind: commitlog.Kind(partitions.KindBatch), Epoch: 1, Payload: partitions.AppendBatchPayload(nil, id, 0, 0, b)}
+	require.NoError(t, m.Apply(partitions.Frame{Kind: partitions.KindBatch, Epoch: 1, Start: f.Position, End: f.End, Payload: f.Payload}))
+	return m, f
+}
+
+// Arguments: what a reader is shown and then not again, and what it is shown instead of something else. A leader that does not know yet what was
+// committed; a log that is being cut; a log that was cut while it was read, with or without another message in that place; and a place that
+// holds another message, for whatever reason.
+func TestSafetyReads(t *testing.T) {
+	m, frame := oneMessage(t)
+	other, _ := oneMessage(t)
+	good := replication.View{Machine: m, Epoch: 1, Leading: true, Readable: true, Committed: 300, Visible: 300, End: 300}
+	with := func(change func(*replication.View)) replication.View {
+		v := good
+		change(&v)
+		return v
+	}
+	elsewhere := frame
+	elsewhere.Payload = append([]byte(nil), frame.Payload...)
+	elsewhere.Payload[15] = 2 // another topic's
+	for _, c := range []struct {
+		what  string
+		view  replication.View
+		after func(*replication.View) // what becomes of the view while the frame is read
+		frame commitlog.Frame
+		err   error // of the read
+		as    kafka.Reader
+		want  error
+	}{
+		{what: "all is well", view: good, frame: frame},
+		{what: "committed is not known", view: with(func(v *replication.View) { v.Readable = false }), frame: frame, want: kerr.OffsetNotAvailable},
+		{what: "being cut", view: with(func(v *replication.View) { v.Rebuilding = true }), frame: frame, want: kerr.OffsetNotAvailable},
+		{what: "being cut, for a scanner", view: with(func(v *replication.View) { v.Rebuilding = true }), frame: frame, as: kafka.Scanner, want: kerr.OffsetNotAvailable},
+		{what: "cut meanwhile", view: good, frame: frame, after: func(v *replication.View) { v.Machine = other }, want: kerr.OffsetNotAvailable},
+		{what: "being cut meanwhile", view: good, frame: frame, after: func(v *replication.View) { v.Rebuilding = true }, want: kerr.OffsetNotAvailable},
+		{what: "gone meanwhile", view: good, err: commitlog.ErrPosition, after: func(v *replication.View) { v.Machine = other }, want: kerr.OffsetNotAvailable},
+		{what: "another message", view: good, frame: elsewhere, want: kerr.KafkaStorageError},
+		{what: "damaged", view: good, err: errors.New("bad sector"), want: kerr.KafkaStorageError},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			l := &scriptedLog{view: c.view}
+			l.read = func(position int64) (commitlog.Frame, error) {
+				require.EqualValues(t, 100, position)
+				if c.after != nil {
+					c.after(&l.view)
+				}
+				return c.frame, c.err
+			}
+			n := &Node{metrics: newMetrics(func() masterslave.Status { return masterslave.Status{} })}
+			p := &partition{n: n, log: l, part: m.TopicByName("t").Local(0, 1)}
+			got, err := p.Read(c.as, 0, 1<<20, -1)
+			if c.want == nil {
+				require.NoError(t, err)
+				require.Len(t, got.Batches, len(oneRecord(10)))
+				return
+			}
+			require.ErrorIs(t, err, c.want)
+		})
+	}
+}
