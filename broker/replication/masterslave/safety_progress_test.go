@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/assay-project/assay/broker/commitlog"
+	"github.com/assay-project/assay/broker/partitions"
 	"github.com/assay-project/assay/internal/vfs"
 )
 
@@ -136,6 +138,36 @@ func TestSafetyTruncationForgets(t *testing.T) {
 			require.Empty(t, s.notify)
 			require.Zero(t, s.committed)
 			require.Zero(t, r.log.Flushed())
+		}))
+	})
+}
+
+// Argument: a leader is deposed while a pull waits at it. What it reads from its log then need not be the log of the epoch that the follower is in; so
+// its answer is that it does not lead. And should frames of a newer epoch come nevertheless, the follower must not follow on top of them.
+func TestSafetyNothingShippedAcrossEpochs(t *testing.T) {
+	inBubble(t, 2, sync2(), func(w *world) {
+		w.up()
+		w.fill(1, 1)
+		w.well(0)
+		defer w.cut(2)()
+		from, to := w.nodes[1].r.Load(), w.nodes[2].r.Load()
+		at := to.log.Tail().Position
+		var raw []byte
+		require.NoError(t, from.do(context.Background(), func() {
+			require.NoError(t, from.adopt(3)) // names node 2
+			_, err := from.log.Append(3, commitlog.Kind(partitions.KindEpoch), partitions.AppendEpochPayload(nil, 2))
+			require.NoError(t, err)
+			raw, _, err = from.log.ReadRaw(at, from.log.End(), 1<<20)
+			require.NoError(t, err)
+		}))
+		s, err := (&peerConn{r: from}).ship(pull{Node: 2, Epoch: 2, From: at}, shipment{Verdict: verdictOK, Epoch: 2}, false)
+		require.NoError(t, err)
+		require.Equal(t, verdictEpoch, s.Verdict)
+		require.Empty(t, s.Frames)
+
+		require.NoError(t, to.do(context.Background(), func() {
+			require.ErrorContains(t, to.takeShipment(2, shipment{Verdict: verdictOK, Epoch: 2, End: 1 << 20, Frames: raw}), "frame of epoch 3")
+			require.NotEmpty(t, to.state.failure)
 		}))
 	})
 }
