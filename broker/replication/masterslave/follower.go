@@ -94,10 +94,10 @@ func (r *Replica) pullFrom(leader Member, epoch int32) (pulled bool, err error) 
 		return false, errStopped
 	}
 	stop := context.AfterFunc(follow, func() { _ = conn.Close() })
-	p := &puller{r: r, leader: leader, epoch: epoch, follow: follow, out: make(chan pull, 1), quit: make(chan struct{}), ended: make(chan struct{}),
+	p := &puller{r: r, leader: leader, epoch: epoch, follow: follow, turn: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{}),
 		conn: &patient{Conn: conn, read: pullWait + answerTimeout, write: answerTimeout}}
 	p.in = bufio.NewReaderSize(p.conn, 64<<10)
-	go p.write(notify)
+	go p.tell(notify)
 	err = p.loop()
 	stop()
 	close(p.quit)
@@ -106,8 +106,8 @@ func (r *Replica) pullFrom(leader Member, epoch int32) (pulled bool, err error) 
 	return p.pulled, err
 }
 
-// puller is one connection to a leader. Its loop reads, and has the one pull under way sent by its writer, which sends flushed
-// positions in between, so that neither waits for the other.
+// puller is one connection to a leader. Its loop sends a pull and reads the answer; a second goroutine tells flushed positions in between, so
+// that neither waits for the other's news.
 type puller struct {
 	r       *Replica
 	leader  Member
@@ -115,46 +115,54 @@ type puller struct {
 	follow  context.Context // ends with the epoch
 	conn    *patient
 	in      *bufio.Reader
-	out     chan pull     // to the writer; has room for the one pull under way
+	turn    chan struct{} // a lock of capacity 1: held while a message is written; guards told
+	told    uint64        // the session that the last pull named, 0 for none
 	quit    chan struct{} // closed when the loop has ended
-	ended   chan struct{} // closed when the writer has ended
+	ended   chan struct{} // closed when the teller has ended
 	session uint64
 	pulled  bool
 }
 
-// write sends what there is to send. After an error it closes the connection, which ends the loop.
-func (p *puller) write(notify <-chan int64) {
+// tell sends flushed positions. After an error it closes the connection, which ends the loop.
+func (p *puller) tell(notify <-chan int64) {
 	defer close(p.ended)
-	var session uint64
 	for {
-		var m []byte
 		select {
 		case <-p.quit:
 			return
-		case pl := <-p.out:
-			session = pl.Session
-			m = appendPull(message(msgPull, pullBody), pl)
 		case at := <-notify:
-			if session == 0 {
-				continue // the next pull says it
+			if err := p.sendFlushed(at); err != nil {
+				_ = p.conn.Close()
+				return
 			}
-			m = appendFlushed(message(msgFlushed, 16), flushed{Session: session, Position: at})
-		}
-		if _, err := p.conn.Write(seal(m)); err != nil {
-			_ = p.conn.Close()
-			return
 		}
 	}
 }
 
+func (p *puller) sendFlushed(at int64) error {
+	p.turn <- struct{}{}
+	defer func() { <-p.turn }()
+	if p.told == 0 {
+		return nil // the next pull says it
+	}
+	_, err := p.conn.Write(seal(appendFlushed(message(msgFlushed, 16), flushed{Session: p.told, Position: at})))
+	return err
+}
+
+func (p *puller) sendPull(pl pull) error {
+	p.turn <- struct{}{}
+	defer func() { <-p.turn }()
+	p.told = pl.Session
+	_, err := p.conn.Write(seal(appendPull(message(msgPull, pullBody), pl)))
+	return err
+}
+
 func (p *puller) loop() error {
-	for {
-		var pl pull
-		ok := false
-		if err := p.r.do(p.follow, func() { pl, ok = p.r.nextPull(p.epoch, p.session) }); err != nil || !ok {
-			return errors.Join(errElsewhere, err)
+	pl, err := p.next(func() error { return nil })
+	for err == nil {
+		if err := p.sendPull(pl); err != nil {
+			return err
 		}
-		p.out <- pl // has room: the pull before it was answered
 		_, body, err := readMessage(p.in, only(msgFrames, maxFramesBytes))
 		if err != nil {
 			return err
@@ -164,29 +172,50 @@ func (p *puller) loop() error {
 			return err
 		}
 		p.session = s.Session
-		if err := p.take(pl, s); err != nil {
+		if pl, err = p.take(pl, s); err != nil {
 			return err
 		}
 	}
+	return err
 }
 
-// take acts on an answer.
-func (p *puller) take(pl pull, s shipment) error {
+// next makes the next pull after first, in one visit of the replica's loop.
+func (p *puller) next(first func() error) (pl pull, err error) {
+	ok := false
+	if e := p.r.do(p.follow, func() {
+		if err = first(); err == nil {
+			pl, ok = p.r.nextPull(p.epoch, p.session)
+		}
+	}); e != nil {
+		return pull{}, errors.Join(errElsewhere, e)
+	}
+	if err == nil && !ok {
+		err = errElsewhere
+	}
+	return pl, err
+}
+
+// take acts on an answer, and returns the next pull.
+func (p *puller) take(pl pull, s shipment) (pull, error) {
 	switch {
 	case s.Verdict == verdictEpoch:
 		_ = p.r.do(p.follow, func() { p.r.hear(s.Epoch) })
-		return fmt.Errorf("%w: node %d says epoch %d", errElsewhere, p.leader.ID, s.Epoch)
+		return pull{}, fmt.Errorf("%w: node %d says epoch %d", errElsewhere, p.leader.ID, s.Epoch)
 	case s.Verdict == verdictBusy || s.Epoch != p.epoch:
-		return fmt.Errorf("%w: node %d is not ready", errElsewhere, p.leader.ID)
+		return pull{}, fmt.Errorf("%w: node %d is not ready", errElsewhere, p.leader.ID)
 	case s.Verdict == verdictOK:
 		p.pulled = true
-		var err error
-		if e := p.r.do(p.follow, func() { err = p.r.takeShipment(p.epoch, s) }); e != nil {
-			return e
-		}
-		return err
+		return p.next(func() error { return p.r.takeShipment(p.epoch, s) })
 	}
 	p.pulled = true
+	if err := p.refusedBy(pl, s); err != nil {
+		return pull{}, err
+	}
+	return p.next(func() error { return nil })
+}
+
+// refusedBy acts on an answer that says that the logs differ. Without an error the leader may be asked again.
+func (p *puller) refusedBy(pl pull, s shipment) error {
 	if pl.LastEpoch < p.epoch {
 		return p.r.rejoin(p.follow, p.leader, p.epoch)
 	}
