@@ -57,14 +57,17 @@ func fetch(ctx context.Context, s *Server, req *kmsg.FetchRequest) *kmsg.FetchRe
 		return resp
 	}
 	wait := min(time.Duration(max(req.MaxWaitMillis, 0))*time.Millisecond, s.cfg.IdleTimeout)
-	over := time.NewTimer(wait)
-	defer over.Stop()
+	var over *time.Timer // made by the first wait: most fetches need none
 	for {
 		progress := s.backend.Progress()
 		f := fetching{s: s, req: req, left: min(max(int(req.MaxBytes), 0), s.cfg.MaxFetchBytes)}
 		resp := f.read()
 		if wait == 0 || f.urgent || f.partitions == 0 || f.bytes >= int(req.MinBytes) || f.left == 0 {
 			return resp
+		}
+		if over == nil {
+			over = time.NewTimer(wait)
+			defer over.Stop()
 		}
 		select {
 		case <-progress:
