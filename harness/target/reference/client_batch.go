@@ -23,31 +23,50 @@ const (
 	payloadPrefix = "assay:"
 	payloadDigits = 19
 	payloadSigned = len(payloadPrefix) + payloadDigits + 1 // what the checksum covers
-	payloadMin    = payloadSigned + 8
+	payloadSum    = 8
+	payloadMin    = payloadSigned + payloadSum
 	payloadFill   = '.'
 )
 
 // appendPayload appends the payload of a value, which is not negative.
 func appendPayload(dst []byte, value int64, size int) []byte {
 	start := len(dst)
-	dst = fmt.Appendf(dst, "%s%0*d:", payloadPrefix, payloadDigits, value)
-	dst = fmt.Appendf(dst, "%08x", crc32.ChecksumIEEE(dst[start:]))
-	return append(dst, bytes.Repeat([]byte{payloadFill}, max(size-payloadMin, 0))...)
+	dst = append(dst, payloadPrefix...)
+	dst = appendPadded(dst, uint64(value), 10, payloadDigits)
+	dst = append(dst, ':')
+	dst = appendPadded(dst, uint64(crc32.ChecksumIEEE(dst[start:])), 16, payloadSum)
+	for range size - payloadMin {
+		dst = append(dst, payloadFill)
+	}
+	return dst
+}
+
+// appendPadded appends v with at least width digits.
+func appendPadded(dst []byte, v uint64, base, width int) []byte {
+	var digits [64]byte
+	b := strconv.AppendUint(digits[:0], v, base)
+	for range width - len(b) {
+		dst = append(dst, '0')
+	}
+	return append(dst, b...)
 }
 
 // payloadValue returns the value of a payload. Whatever appendPayload cannot have made is a negative number below Unset, the same for the same bytes.
 func payloadValue(p []byte) int64 {
-	bad := -2 - int64(crc32.ChecksumIEEE(p))
 	if len(p) < payloadMin || string(p[:len(payloadPrefix)]) != payloadPrefix || p[payloadSigned-1] != ':' {
-		return bad
+		return noValue(p)
 	}
 	value, err := strconv.ParseUint(string(p[len(payloadPrefix):payloadSigned-1]), 10, 63)
-	sum := fmt.Appendf(nil, "%08x", crc32.ChecksumIEEE(p[:payloadSigned]))
+	var digits [payloadSum]byte
+	sum := appendPadded(digits[:0], uint64(crc32.ChecksumIEEE(p[:payloadSigned])), 16, payloadSum)
 	if err != nil || !bytes.Equal(sum, p[payloadSigned:payloadMin]) || len(bytes.Trim(p[payloadMin:], string(payloadFill))) > 0 {
-		return bad
+		return noValue(p)
 	}
 	return int64(value)
 }
+
+// noValue is what stands for bytes that this client cannot have written: a number below Unset.
+func noValue(p []byte) int64 { return histories.Unset - 1 - int64(crc32.ChecksumIEEE(p)) }
 
 // producer is what an idempotent producer puts on a batch; the zero producer with id -1 is none.
 type producer struct {
@@ -132,9 +151,9 @@ func decodeBatch(dst []histories.Message, b []byte, from int64) ([]histories.Mes
 		return dst, fmt.Errorf("a record batch of magic %d with %d records", rb.Magic, rb.NumRecords)
 	}
 	good := uint32(rb.CRC) == batchCRC(b) && rb.Attributes&7 == 0
-	rest, damaged := rb.Records, min(payloadValue(b), histories.Unset-1)
+	rest := rb.Records
 	for i := range rb.NumRecords {
-		m := histories.Message{Offset: rb.FirstOffset + int64(i), Value: damaged}
+		m := histories.Message{Offset: rb.FirstOffset + int64(i)}
 		if good {
 			var r kmsg.Record
 			size, n := binary.Varint(rest)
@@ -143,6 +162,9 @@ func decodeBatch(dst []histories.Message, b []byte, from int64) ([]histories.Mes
 				m.Value = payloadValue(r.Value)
 				rest = rest[n+int(size):]
 			}
+		}
+		if !good {
+			m.Value = noValue(b)
 		}
 		if m.Offset >= from {
 			dst = append(dst, m)
