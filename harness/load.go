@@ -24,6 +24,7 @@ type load struct {
 	open    map[int]*task
 	done    chan completion
 	cancel  context.CancelFunc // ends the ops
+	timer   *time.Timer        // of wait, which sets it anew each time
 
 	ops      OpCounts
 	nemesis  chan error // one value when it has returned, then closed; nil without a nemesis
@@ -50,7 +51,7 @@ func (r *run) newLoad(ctx context.Context) *load {
 	l := &load{
 		r: r, start: time.Now(), gen: r.t.Workload.Generator(r.t.Seed),
 		rng:  rand.New(rand.NewPCG(r.t.Seed, loadStream)),
-		open: make(map[int]*task), done: make(chan completion, r.t.Clients),
+		open: make(map[int]*task), done: make(chan completion, r.t.Clients), timer: time.NewTimer(0),
 	}
 	wctx, cancel := context.WithCancel(ctx)
 	l.cancel = cancel
@@ -69,6 +70,7 @@ func (l *load) close() {
 	l.r.ex.Ops = l.ops
 	l.r.ex.Ops.Info += int64(len(l.open))
 	l.cancel()
+	l.timer.Stop()
 	for _, w := range l.workers {
 		close(w.work)
 		l.r.next = max(l.r.next, int(w.process.Load())+l.r.t.Clients)
@@ -137,9 +139,9 @@ func (l *load) wait(ctx context.Context, until time.Duration) bool {
 		if l.r.t.Stop != nil {
 			next = min(next, now+stopPoll)
 		}
-		timer := time.NewTimer(next - now)
+		l.timer.Reset(next - now)
 		select {
-		case <-timer.C:
+		case <-l.timer.C:
 			if next%progressTick == 0 {
 				l.r.progress(Load, next, l.r.t.Time)
 			}
@@ -149,7 +151,6 @@ func (l *load) wait(ctx context.Context, until time.Duration) bool {
 			l.nemesisEnded(err, ok)
 		case <-ctx.Done():
 		}
-		timer.Stop()
 		if l.err != nil || l.r.interrupted(ctx) {
 			return false
 		}

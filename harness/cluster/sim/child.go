@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
 	"sync"
@@ -80,6 +81,7 @@ func ChildMain(handlers map[string]Handler) {
 	go c.awaitStop(in)
 	go c.guard()
 	debug.SetGCPercent(childGC)
+	runtime.MemProfileRate = 0 // nobody reads it
 	// Package testing is the only way to a bubble. It parses os.Args, prints on standard output and exits.
 	os.Args = []string{os.Args[0], "-test.timeout=0"}
 	testing.Main(func(_, _ string) (bool, error) { return true, nil },
