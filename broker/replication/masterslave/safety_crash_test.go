@@ -274,3 +274,25 @@ func TestSafetyDiskWithoutItsMeta(t *testing.T) {
 		require.Equal(t, sent, w.messages(3))
 	})
 }
+
+// Argument: a joining node asks so many others that one of them knows what it had promised. Those that may have forgotten it, too, do not count.
+func TestSafetyJoiningNodesVouchForNobody(t *testing.T) {
+	inBubble(t, 4, sync2(), func(w *world) {
+		w.up()
+		w.well(0)
+		w.crash(vfs.KeepCache, 2, 3)
+		w.crash(vfs.Empty, 4)
+		w.start(4)
+		w.until("node 4 has the log", func() bool { return w.status(4).End == w.status(1).End })
+		r := w.nodes[4].r.Load()
+		hears := func(node int32, joining bool) (still bool) {
+			require.NoError(t, r.do(context.Background(), func() {
+				r.takeAnswer(w.members[node-1], Status{Cluster: "test", Node: node, Epoch: 4, Groups: 1, Joining: joining}, nil)
+				still = r.state.meta.Joining
+			}))
+			return still
+		}
+		require.True(t, hears(2, true))
+		require.False(t, hears(2, false))
+	})
+}

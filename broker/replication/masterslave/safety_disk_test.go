@@ -77,3 +77,22 @@ func TestSafetyMatchOfNothingCutsNothing(t *testing.T) {
 		})
 	}
 }
+
+// Argument: the same within one epoch. A follower that is behind must not be refused, as one with another history, for what the leader cannot read.
+func TestSafetyUnreadableRefusesNobody(t *testing.T) {
+	inBubble(t, 2, sync2(), func(w *world) {
+		w.up()
+		sent := w.fill(1, 50)
+		w.well(0)
+		end := w.status(1).End
+		w.crash(vfs.KeepCache, 2)
+		w.spread(1, 3000)
+		require.NoError(t, w.nodes[1].disk.FlipBit("00000000000000000000.seg", 40+end-1, 3))
+		w.start(2)
+		for range 500 {
+			require.NotEqual(t, RoleRefused, w.status(2).Role)
+			time.Sleep(10 * time.Millisecond)
+		}
+		require.Equal(t, sent, w.messages(2))
+	})
+}
