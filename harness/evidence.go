@@ -2,9 +2,11 @@ package harness
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/assay-project/assay/checker/contract"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -17,6 +19,7 @@ type evidence struct {
 	sends       OpCounts
 	invoked     int64 // sends and polls
 	parts       map[int32]*partEvidence
+	groups      map[int][]string // replication group -> its nodes, as noted
 	nemesis     histories.History
 	faults      []FaultRecord
 	interrupted bool
@@ -35,7 +38,7 @@ type partEvidence struct {
 
 // collect reads the evidence from a history.
 func collect(h histories.Reader) evidence {
-	ev := evidence{parts: make(map[int32]*partEvidence)}
+	ev := evidence{parts: make(map[int32]*partEvidence), groups: make(map[int][]string)}
 	for op := range h.Ops() {
 		if op.Process == histories.NemesisProcess {
 			ev.nemesis = append(ev.nemesis, *op)
@@ -53,6 +56,8 @@ func collect(h histories.Reader) evidence {
 			ev.interrupted = true
 		case op.Fault == NoteRecovery:
 			ev.unwell = op.Err
+		case op.Fault == contract.NoteGroup:
+			ev.groups[int(op.Part)] = strings.Split(op.Node, ",")
 		case op.Fault == NoteLeader:
 			ev.part(op.Part).leader = op.Node
 		}
@@ -169,7 +174,29 @@ func emptiness(ev *evidence, planned []string) []string {
 		slices.Sort(scanned)
 		reasons = append(reasons, fmt.Sprintf("no final read by a client of partition %s, only the scan of its leader", list(scanned)))
 	}
+	reasons = append(reasons, ev.unscanned()...)
 	return append(reasons, idleFaults(ev.faults, planned)...)
+}
+
+// unscanned says which replicas of partitions with acknowledged messages were not scanned to their end: whether those hold what they should is not known.
+func (ev *evidence) unscanned() []string {
+	missing := make(map[string][]int32)
+	for id, p := range ev.parts {
+		if p.acked == 0 {
+			continue
+		}
+		for _, n := range ev.groups[GroupOf(id, len(ev.groups))] {
+			if !p.ended[n] {
+				missing[n] = append(missing[n], id)
+			}
+		}
+	}
+	var reasons []string
+	for _, n := range slices.Sorted(maps.Keys(missing)) {
+		slices.Sort(missing[n])
+		reasons = append(reasons, fmt.Sprintf("no complete scan of partition %s on %s", list(missing[n]), n))
+	}
+	return reasons
 }
 
 // idleFaults returns the faults none of whose strikes had an effect.

@@ -72,6 +72,7 @@ func good() *book {
 	b.nemesis(histories.Note, harness.NoteLeader, "n1", "")
 	b.read(histories.Final, "n1", 1000, 10, 11)
 	b.read(histories.Scan, "n1", 1001, 10, 11)
+	b.read(histories.Scan, "n2", 1002, 10, 11)
 	return b
 }
 
@@ -211,6 +212,9 @@ func TestEmptyRunsProveNothing(t *testing.T) {
 			return slices.DeleteFunc(b.h, func(op histories.Op) bool { return op.F == histories.Scan })
 		}()}, checkers: []checker.Checker{fine}, says: "no final read of partition 0"},
 		"the leader's scan only": {in: harness.JudgeInput{History: without(histories.Final).h}, checkers: []checker.Checker{fine}, says: "only the scan of its leader"},
+		"a replica that was not scanned": {in: harness.JudgeInput{History: slices.DeleteFunc(good().h, func(op histories.Op) bool {
+			return op.F == histories.Scan && op.Node == "n2"
+		})}, checkers: []checker.Checker{fine}, says: "no complete scan of partition 0 on n2"},
 		"final read cut short": {in: harness.JudgeInput{History: func() histories.History {
 			b := without(histories.Scan)
 			for i := range b.h {

@@ -20,6 +20,7 @@ type slot struct {
 type replica struct {
 	chain logview.Chain
 	log   logview.Grid[slot]
+	next  int64 // after the last message
 }
 
 // divergence compares every replica with a reference: the leader, or where no leader is known the replica with the longest log.
@@ -49,53 +50,91 @@ func (j *judge) divergence(p *logview.Part) {
 // load puts a replica's log into a table.
 func (j *judge) load(c logview.Chain) *replica {
 	r := &replica{chain: c}
-	j.v.Each(c, func(m histories.Message, _ *logview.Read) { *r.log.At(m.Offset) = slot{m.Value, true} })
+	j.v.Each(c, func(m histories.Message, _ *logview.Read) {
+		*r.log.At(m.Offset) = slot{m.Value, true}
+		r.next = max(r.next, m.Offset+1)
+	})
 	return r
 }
 
-// compare reports the offsets where r holds another message than ref does, and those beyond the end of ref when ref is the leader and the
-// cluster had recovered: a replica may be shorter than its leader, but not longer.
+// compare reports the offsets where r holds another message than ref does, or where one of them has a hole below its end, and those beyond the
+// end of ref when ref is the leader and the cluster had recovered: a replica may be shorter than its leader, but not longer.
 func (j *judge) compare(p *logview.Part, ref, r *replica, leads bool) {
 	if r.chain.Complete && ref.chain.Complete && r.chain.End < ref.chain.End {
 		j.behind++
 	}
+	d := &difference{a: checker.Anomaly{Class: checker.ReplicaDivergence, Part: p.ID}}
 	beyond := leads && j.recovered()
-	a := checker.Anomaly{Class: checker.ReplicaDivergence, Part: p.ID}
-	tail, differs := 0, 0
-	var first histories.Message // that differs
 	j.v.Each(r.chain, func(m histories.Message, read *logview.Read) {
 		at := ref.log.Get(m.Offset)
 		switch {
 		case at.held && at.value != m.Value:
-			if differs++; differs == 1 {
-				first = m
-			}
+			d.add(&d.differs, m, read)
+		case !at.held && ref.passed(m.Offset):
+			d.add(&d.holes, m, read)
 		case !at.held && m.Offset >= ref.chain.End && ref.chain.Complete && beyond:
-			tail++
-		default:
-			return
-		}
-		if len(a.Values) < finding.Limit {
-			a.Values, a.Offsets = append(a.Values, m.Value), append(a.Offsets, m.Offset)
-			a.Witnesses = append(a.Witnesses, read.Done)
+			d.add(&d.tail, m, read)
 		}
 	})
-	if tail+differs == 0 || !j.set.Count(checker.ReplicaDivergence) {
+	j.v.Each(ref.chain, func(m histories.Message, read *logview.Read) {
+		if !r.log.Get(m.Offset).held && r.passed(m.Offset) {
+			d.add(&d.holes, m, read)
+		}
+	})
+	if len(d.a.Values) == 0 || !j.set.Count(checker.ReplicaDivergence) {
 		return
 	}
-	a.Witnesses = append(slices.Compact(a.Witnesses), j.v.Reads[ref.chain.Reads[0]].Done)
-	if differs > 0 {
+	d.a.Witnesses = append(slices.Compact(d.a.Witnesses), j.v.Reads[ref.chain.Reads[0]].Done, j.v.Reads[r.chain.Reads[0]].Done)
+	d.a.Explanation = d.explain(p, ref, r)
+	j.set.Add(d.a)
+}
+
+// passed reports whether a replica was scanned beyond an offset, so that nothing there is a hole.
+func (r *replica) passed(offset int64) bool { return offset < r.next }
+
+// difference is what two replicas of a partition do not agree on.
+type difference struct {
+	a                    checker.Anomaly
+	differs, holes, tail kindOfDifference
+}
+
+// kindOfDifference counts the messages of one kind.
+type kindOfDifference struct {
+	count int
+	first histories.Message
+}
+
+func (d *difference) add(k *kindOfDifference, m histories.Message, read *logview.Read) {
+	if k.count++; k.count == 1 {
+		k.first = m
+	}
+	if len(d.a.Values) < finding.Limit {
+		d.a.Values, d.a.Offsets = append(d.a.Values, m.Value), append(d.a.Offsets, m.Offset)
+		d.a.Witnesses = append(d.a.Witnesses, read.Done)
+	}
+}
+
+// explain says the worst of it: other messages, else holes, else too long a log.
+func (d *difference) explain(p *logview.Part, ref, r *replica) string {
+	switch {
+	case d.differs.count > 0:
 		offsets := "offset"
-		if differs > 1 {
+		if d.differs.count > 1 {
 			offsets = "offsets"
 		}
-		a.Explanation = fmt.Sprintf("replicas %s and %s of partition %d hold different messages at %d %s: at offset %d, %s has message %d and %s has message %d",
-			ref.chain.Node, r.chain.Node, p.ID, differs, offsets, first.Offset, ref.chain.Node, ref.log.Get(first.Offset).value, r.chain.Node, first.Value)
-	} else {
-		a.Explanation = fmt.Sprintf("the log of %s for partition %d goes on beyond the end %d of its leader %s, after recovery, with %d messages, the first %d at offset %d",
-			r.chain.Node, p.ID, ref.chain.End, ref.chain.Node, tail, a.Values[0], a.Offsets[0])
+		m := d.differs.first
+		return fmt.Sprintf("replicas %s and %s of partition %d hold different messages at %d %s: at offset %d, %s has message %d and %s has message %d",
+			ref.chain.Node, r.chain.Node, p.ID, d.differs.count, offsets, m.Offset, ref.chain.Node, ref.log.Get(m.Offset).value, r.chain.Node, m.Value)
+	case d.holes.count > 0:
+		m, has, lacks := d.holes.first, ref.chain.Node, r.chain.Node
+		if !ref.log.Get(m.Offset).held {
+			has, lacks = lacks, has
+		}
+		return fmt.Sprintf("the log of %s for partition %d has a hole: message %d, at offset %d of %s, is not in it, though later ones are (messages that one of the two lacks: %d)",
+			lacks, p.ID, m.Value, m.Offset, has, d.holes.count)
 	}
-	j.set.Add(a)
+	return fmt.Sprintf("the log of %s for partition %d goes on beyond the end %d of its leader %s, after recovery, with %d messages, the first %d at offset %d",
+		r.chain.Node, p.ID, ref.chain.End, ref.chain.Node, d.tail.count, d.tail.first.Value, d.tail.first.Offset)
 }
 
 // recovered reports whether the harness noted that the cluster was well again.

@@ -61,6 +61,30 @@ func TestReplicas(t *testing.T) {
 			b.Replica("n1", 0, 10, 12)
 			b.Replica("n2", 0, 10, 11)
 		}, []checker.Class{checker.ReplicaDivergence}},
+		{"a hole in a replica", 0, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Send(1, 0, 11).OK(1)
+			b.Send(1, 0, 12).OK(2)
+			b.Whole(0, 10, 11, 12)
+			b.Replica("n1", 0, 10, 11, 12)
+			b.Scan(9, "n2", 0, 0).OK(3, append(msgs(0, 10), msgs(2, 12)...)...)
+		}, []checker.Class{checker.ReplicaDivergence}},
+		{"a hole in the leader", 0, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Send(1, 0, 11).Info()
+			b.Send(2, 0, 12).OK(2)
+			b.Leader(0, "n1")
+			b.Replica("n2", 0, 10, 11, 12)
+			b.Scan(9, "n1", 0, 0).OK(3, append(msgs(0, 10), msgs(2, 12)...)...)
+		}, []checker.Class{checker.ReplicaDivergence}},
+		{"the same gap in both", 0, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Send(2, 0, 12).OK(2)
+			for i, n := range []string{"n1", "n2"} {
+				b.Scan(9+i, n, 0, 0).OK(3, append(msgs(0, 10), msgs(2, 12)...)...)
+			}
+			b.Leader(0, "n1")
+		}, nil},
 		{"a shorter replica", 0, func(b *histtest.Builder) {
 			b.Send(1, 0, 10).OK(0)
 			b.Send(1, 0, 11).OK(1)
