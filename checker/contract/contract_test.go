@@ -180,6 +180,9 @@ func TestCells(t *testing.T) {
 		{"visible=appended, a safe promote that moved", appended(sync(2, "async")), promoted(facts(), safe), kinds(checker.RolledBackRead)},
 		{"visible=appended, the present leader again", appended(sync(2, "async")), promoted(facts(), again), nil},
 		{"visible=appended, flush=sync, power loss of the leader: only what is flushed is visible", appended(sync(2, "sync")), facts(hit("power", "n1", true, 10, 12)), nil},
+		{"power loss of the leader, and a promote beside it", async("async"), with(facts(hit("power", "n1", true, 10, 12)), "promote"), kinds(loss, checker.ReplicaDivergence, checker.Stall)},
+		{"the same with flush=sync", async("sync"), with(facts(hit("power", "n1", true, 10, 12)), "promote"), nil},
+		{"the same at a follower", async("async"), with(facts(hit("power", "n2", false, 10, 12)), "promote"), nil},
 		{"visible=appended, power loss of the leader", appended(async("async")), facts(hit("power", "n1", true, 10, 12)), kinds(loss, checker.RolledBackRead, checker.ReplicaDivergence)},
 		{"a bit flip at a follower", sync(2, "sync"), facts(hit("corrupt", "n2", false, 10, 0)), kinds(checker.Stall)},
 		{"a bit flip at the leader", sync(2, "sync"), facts(hit("corrupt", "n1", true, 10, 0)), kinds(loss, checker.ReplicaDivergence, checker.Stall)},
@@ -197,6 +200,12 @@ func TestCells(t *testing.T) {
 		diverges, _ := got.Permits(checker.ReplicaDivergence)
 		require.Equal(t, diverges, got.DivergencePermitted(0))
 	}
+}
+
+// with adds a fault that destroys nothing.
+func with(f contract.Facts, fault string) contract.Facts {
+	f.Faults[fault] = true
+	return f
 }
 
 func other(d contract.Damage) contract.Damage {

@@ -44,6 +44,13 @@ func Rules() []Rule {
 			},
 		},
 		{
+			Rows: "VMS-24", When: "the same power loss, and a promote",
+			Reason:  "nodes that wrote different histories in one epoch have no greatest: a promote is refused, and nobody leads, until somebody forces one",
+			Permits: []checker.Class{checker.Stall}, spans: func(c *Conditions) []Span {
+				return c.damages(func(d *Damage) bool { return c.Flush != Sync && d.Fault == "power" && d.Led && c.Faults["promote"] })
+			},
+		},
+		{
 			Rows: "VMS-04, VMS-07, VMS-13", When: "a promote that was not safe",
 			Reason:  "an operator forced a promote that may leave acknowledged messages behind",
 			Permits: loss, spans: func(c *Conditions) []Span { return c.promotes(func(p *Promotion) bool { return !p.Safe }) },

@@ -15,6 +15,7 @@ const (
 	pollWait  = 100 * time.Millisecond // how long a broker may wait for messages before it says that there are none
 	pollBytes = 256 << 10
 	readBytes = 4 << 20 // of a chunk of a final read or scan
+	readMost  = 100_000 // messages of one final read or scan, or a few more: each is a line of the history, which has a bound
 
 	replicaConsumer = -1
 	replicaScanner  = -2 // reads a replica, whatever its role, to its log end: see broker/kafka.Scanner
@@ -116,7 +117,7 @@ func (c *Client) whom(ctx context.Context, op histories.Op) (fetch, error) {
 }
 
 // readToEnd reads from op.From to the end: the high watermark or, for a scan, the replica's log end. What was read before ctx ended or a
-// chunk failed is a good answer too: a prefix, with the end that it did not reach.
+// chunk failed is a good answer too, and so is readMost: a prefix, with the end that it did not reach.
 func (c *Client) readToEnd(ctx context.Context, op histories.Op) (histories.Op, error) {
 	f, err := c.whom(ctx, op)
 	if err != nil {
@@ -136,7 +137,7 @@ func (c *Client) readToEnd(ctx context.Context, op histories.Op) (histories.Op, 
 		if len(msgs) > 0 {
 			f.from = msgs[len(msgs)-1].Offset + 1
 		}
-		if f.from >= end || len(msgs) == 0 {
+		if f.from >= end || len(msgs) == 0 || len(op.Msgs) >= readMost {
 			return op, nil
 		}
 	}

@@ -48,6 +48,33 @@ func TestReadToEnd(t *testing.T) {
 	})
 }
 
+// One answer holds no more messages than a line of the history can take; the next read goes on behind them.
+func TestReadToEndInSeveralAnswers(t *testing.T) {
+	inWorld(t, 1, func(t *testing.T, w *world) {
+		c, err := NewClient(ClientConfig{Dial: w.plain, Seeds: w.seeds, Topic: "t", Options: ClientOptions{Acks: 1}, PayloadBytes: 64})
+		require.NoError(t, err)
+		defer c.Close()
+		const batch, batches = 2000, readMost/2000 + 40
+		for i := range int64(batches) {
+			op := histories.New(histories.Invoke, 0, histories.Send)
+			for j := range int64(batch) {
+				op.Msgs = append(op.Msgs, histories.Message{Offset: histories.Unset, Value: i*batch + j})
+			}
+			_, err := c.Invoke(t.Context(), op)
+			require.NoError(t, err)
+		}
+		first, err := c.testRead(t, histories.Final, "", 0, 0)
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, len(first.Msgs), readMost)
+		require.Less(t, len(first.Msgs), batch*batches)
+		require.EqualValues(t, batch*batches, first.HW)
+		rest, err := c.testRead(t, histories.Final, "", 0, int64(len(first.Msgs)))
+		require.NoError(t, err)
+		require.Len(t, rest.Msgs, batch*batches-len(first.Msgs))
+		require.EqualValues(t, len(first.Msgs), rest.Msgs[0].Offset)
+	})
+}
+
 // A chunk that fails in the middle leaves a good prefix; one that fails at once leaves a failed op.
 func TestReadToEndBreaksOff(t *testing.T) {
 	inWorld(t, 1, func(t *testing.T, w *world) {
