@@ -412,6 +412,7 @@ func TestWindowIsIllegal(t *testing.T) {
 		h := generate(r)
 		res := New(Config{ReadsUnderLoad: true}).Check(t.Context(), h)
 		if res.Verdict != checker.Invalid {
+			requirePictures(t, h, searchLegal)
 			continue
 		}
 		n := 0
@@ -419,6 +420,7 @@ func TestWindowIsIllegal(t *testing.T) {
 			n += int(res.Figures[string(class)])
 		}
 		require.InDelta(t, min(n, maxConfirmed), res.Figures["porcupine_confirmed"], 0, "%+v\n%s", res, text(h))
+		requirePictures(t, h, searchIllegal)
 		windows++
 	}
 	require.Greater(t, windows, 1_000)

@@ -118,14 +118,14 @@ func (j *judge) part(ctx context.Context, m *model) {
 		if i >= maxConfirmed || j.cfg.PorcupineOps < 0 {
 			continue
 		}
-		if search(ctx, m.window(f), windowTime) == searchIllegal {
+		if m.proof(f).search(ctx) == searchIllegal {
 			j.confirmed++
 		}
 	}
 	if len(m.found) > 0 || len(m.entries) > j.cfg.PorcupineOps {
 		return
 	}
-	switch search(ctx, m.entries, 0) {
+	switch search(ctx, m.entries) {
 	case searchLegal:
 		j.searched += len(m.entries)
 	case searchIllegal:
@@ -135,8 +135,8 @@ func (j *judge) part(ctx context.Context, m *model) {
 	}
 }
 
-// Visualize writes Porcupine's picture of partition part to w, as one self-contained HTML page: a window around the first violation, or the whole
-// partition where there is none and it is short enough. It fails when there is nothing to draw.
+// Visualize writes Porcupine's picture of partition part to w, as one self-contained HTML page: what proves the first violation with what happened
+// next to it, or the whole partition where there is no violation and it is short enough. It fails when there is nothing to draw.
 func (c *Checker) Visualize(ctx context.Context, h histories.Reader, part int32, w io.Writer) error {
 	v, err := logview.Build(ctx, h)
 	if err != nil {
@@ -147,15 +147,13 @@ func (c *Checker) Visualize(ctx context.Context, h histories.Reader, part int32,
 		return fmt.Errorf("drawing partition %d: the history has no operation on it", part)
 	}
 	m := c.model(v, p)
-	entries := m.entries
 	switch {
 	case len(m.found) > 0:
-		entries = m.window(&m.found[0])
-	case len(entries) == 0:
+		return m.picture(&m.found[0]).draw(w)
+	case len(m.entries) == 0:
 		return fmt.Errorf("drawing partition %d: nothing of it is judged", part)
-	case len(entries) > max(c.cfg.PorcupineOps, maxWindow):
-		return fmt.Errorf("drawing partition %d: no violation, and %d operations are too many for one picture", part, len(entries))
+	case len(m.entries) > maxWhole:
+		return fmt.Errorf("drawing partition %d: no violation, and %d operations are too many for one picture", part, len(m.entries))
 	}
-	m.describe(entries)
-	return draw(entries, w)
+	return m.whole().draw(w)
 }

@@ -211,7 +211,7 @@ func TestVisualize(t *testing.T) {
 		var page bytes.Buffer
 		require.NoError(t, c.Visualize(t.Context(), b.History(), part, &page))
 		require.Contains(t, page.String(), "<html")
-		require.Contains(t, page.String(), fmt.Sprintf("send(%d)", 10+part))
+		require.Contains(t, page.String(), fmt.Sprintf("p1 send %d -\\u003e ", 10+part))
 	}
 	require.Error(t, c.Visualize(t.Context(), b.History(), 7, &bytes.Buffer{}))
 }

@@ -38,7 +38,6 @@ type entry struct {
 	rank int64 // append: takes the length from rank to rank+1
 	// read: needs minLen <= length <= maxLen
 	minLen, maxLen int64
-	text           string // for the picture; set by describe
 }
 
 // keys returns the least and greatest place of e in the order of all operations: an append of rank i is at 2i+1, a read at
@@ -56,16 +55,21 @@ type violation struct {
 	values  []int64
 	offsets []int64
 	ops     []int64 // witnesses
-	entries []int   // indexes into model.entries: what a picture has to show
 	text    string
+
+	// What proves it, as indexes into View. See window.go.
+	places []place // sends, and where they put their messages
+	reads  []int32
+	truth  bool // the final read as a whole
 }
 
 // model is one partition in compact form.
 type model struct {
-	v     *logview.View
-	part  *logview.Part
-	off   rules
-	reads int // reads that count, bad ones included
+	v         *logview.View
+	part      *logview.Part
+	off       rules
+	underLoad bool // polls count
+	reads     int  // reads that count, bad ones included
 
 	entries []entry
 	offsets []int64 // rank -> offset
@@ -78,7 +82,7 @@ type model struct {
 
 // build makes the model of p, and notes what is wrong with the contents of reads, whatever their order.
 func build(v *logview.View, p *logview.Part, underLoad bool, off rules) *model {
-	m := &model{v: v, part: p, off: off, gone: make(map[int32]bool)}
+	m := &model{v: v, part: p, off: off, underLoad: underLoad, gone: make(map[int32]bool)}
 	var reads []int32
 	for _, i := range p.Reads {
 		if underLoad || v.Reads[i].F == histories.Final {
@@ -107,7 +111,7 @@ func (m *model) findGone(reads []int32) {
 	for _, s := range m.part.Sends {
 		if m.v.Sends[s].Type == histories.OK && m.v.Lost(s) {
 			m.gone[s] = true
-			m.reportGone(s, nil)
+			m.reportGone(place{s, m.v.Sends[s].Offset}, -1)
 		}
 	}
 	for _, i := range reads {
@@ -119,7 +123,7 @@ func (m *model) findGone(reads []int32) {
 			s := m.v.SendOf(msg.Value)
 			if s >= 0 && m.sent(s) && !m.v.InTruth(s) && !m.gone[s] {
 				m.gone[s] = true
-				m.reportGone(s, r)
+				m.reportGone(place{s, msg.Offset}, i)
 			}
 		}
 	}
@@ -131,22 +135,26 @@ func (m *model) sent(s int32) bool {
 	return send.Part == m.part.ID && send.Type != histories.Fail
 }
 
-func (m *model) reportGone(s int32, r *logview.Read) {
-	send, t := &m.v.Sends[s], &m.part.Truth
+// reportGone reports that the final read lacks the message at p. The i-th Read, unless i is negative, returned it.
+func (m *model) reportGone(p place, i int32) {
+	send, t := &m.v.Sends[p.send], &m.part.Truth
 	f := violation{
 		class: checker.Nonlinearizable, values: []int64{send.Value}, ops: []int64{send.Invoke, send.Done, t.Done},
+		places: []place{p}, truth: true,
 		text: fmt.Sprintf("message %d was acknowledged at %s, before the final read of partition %d began, which does not return it",
 			send.Value, logview.Seconds(send.Return), m.part.ID),
 	}
-	if r != nil {
+	if i >= 0 {
+		r := &m.v.Reads[i]
 		f.ops = append(f.ops, r.Invoke, r.Done)
+		f.reads = []int32{i}
 		f.text = fmt.Sprintf("message %d was read by process %d at %s, before the final read of partition %d began, which does not return it",
 			send.Value, r.Proc, logview.Seconds(r.Return), m.part.ID)
 	}
 	if send.Offset != histories.Unset {
 		f.offsets = []int64{send.Offset}
 	}
-	f.entries = []int{m.addBad(entry{send: s, read: -1, call: send.Invoke, ret: returnOf(send)})}
+	m.addBad(entry{send: p.send, read: -1, call: send.Invoke, ret: returnOf(send)})
 	m.found = append(m.found, f)
 }
 
@@ -158,11 +166,10 @@ func returnOf(s *logview.Send) int64 {
 	return logview.Never
 }
 
-// addBad adds an entry that nothing explains and returns its index.
-func (m *model) addBad(e entry) int {
+// addBad adds an entry that nothing explains.
+func (m *model) addBad(e entry) {
 	e.bad = true
 	m.entries = append(m.entries, e)
-	return len(m.entries) - 1
 }
 
 // placeSends decides which message each known offset holds: what the truth has first, then acknowledgements, then reads.
@@ -196,14 +203,15 @@ func (m *model) hold(s int32, offset, op int64) {
 		return
 	}
 	other, send := &m.v.Sends[*slot-1], &m.v.Sends[s]
+	m.addBad(entry{send: s, read: -1, call: send.Invoke, ret: returnOf(send)})
 	m.gone[s] = true // it has no rank
 	if !m.on(ruleConflict) {
 		return
 	}
 	m.found = append(m.found, violation{
 		class: checker.Nonlinearizable, values: []int64{send.Value, other.Value}, offsets: []int64{offset},
-		ops:     []int64{send.Invoke, op, other.Invoke, other.Done},
-		entries: []int{m.addBad(entry{send: s, read: -1, call: send.Invoke, ret: returnOf(send)})},
+		ops:    []int64{send.Invoke, op, other.Invoke, other.Done},
+		places: []place{{*slot - 1, offset}, {s, offset}},
 		text: fmt.Sprintf("messages %d and %d were both acknowledged at offset %d of partition %d",
 			other.Value, send.Value, offset, m.part.ID),
 	})
@@ -246,35 +254,4 @@ func (m *model) appends() {
 func (m *model) rank(o int64) int64 {
 	n, _ := slices.BinarySearchFunc(m.offsets, o, cmp.Compare[int64])
 	return int64(n)
-}
-
-// describe gives entries their texts.
-func (m *model) describe(entries []entry) {
-	for i := range entries {
-		if e := &entries[i]; e.send >= 0 {
-			e.text = describeSend(&m.v.Sends[e.send])
-		} else {
-			e.text = describeRead(&m.v.Reads[e.read])
-		}
-	}
-}
-
-func describeSend(s *logview.Send) string {
-	if s.Offset == histories.Unset {
-		return fmt.Sprintf("send(%d) -> %s", s.Value, s.Type)
-	}
-	return fmt.Sprintf("send(%d) -> %s at %d", s.Value, s.Type, s.Offset)
-}
-
-func describeRead(r *logview.Read) string {
-	text := fmt.Sprintf("%s(from %d) -> ", r.F, r.From)
-	if n := len(r.Msgs); n > 0 {
-		text += fmt.Sprintf("%d..%d", r.Msgs[0].Offset, r.Msgs[n-1].Offset)
-	} else {
-		text += "nothing"
-	}
-	if r.HW != histories.Unset {
-		text += fmt.Sprintf(", committed to %d", r.HW)
-	}
-	return text
 }

@@ -16,9 +16,9 @@ func (m *model) addRead(i int32) {
 	r := &m.v.Reads[i]
 	e := entry{send: -1, read: i, call: r.Invoke, ret: r.Done, maxLen: unbounded}
 	if f, explained := m.content(r); !explained {
-		at := m.addBad(e)
+		m.addBad(e)
 		if f != nil {
-			f.entries = append(f.entries, at)
+			f.reads = append(f.reads, i)
 			f.ops = append(f.ops, r.Invoke, r.Done)
 			m.found = append(m.found, *f)
 		}
@@ -81,19 +81,23 @@ func (m *model) unexplained(msg histories.Message, text string) *violation {
 
 // misplaced is a message that was read where another one is.
 func (m *model) misplaced(msg histories.Message) *violation {
-	holder := &m.v.Sends[m.held.Get(msg.Offset)-1]
+	at := m.held.Get(msg.Offset) - 1
+	holder := &m.v.Sends[at]
 	f := m.unexplained(msg, fmt.Sprintf("offset %d of partition %d holds message %d, and a read returned message %d from it",
 		msg.Offset, m.part.ID, holder.Value, msg.Value))
 	f.values = append(f.values, holder.Value)
 	f.ops = []int64{holder.Invoke, holder.Done}
+	f.places = []place{{at, msg.Offset}}
 	return f
 }
 
 // skipped is a read that returned the offset past and not the one at skip below it, which holds a message.
 func (m *model) skipped(skip, past int64) *violation {
-	send := &m.v.Sends[m.held.Get(skip)-1]
+	at := m.held.Get(skip) - 1
+	send := &m.v.Sends[at]
 	return &violation{
-		class: checker.Nonlinearizable, values: []int64{send.Value}, offsets: []int64{skip}, ops: []int64{send.Invoke, send.Done},
+		places: []place{{at, skip}, {m.held.Get(past) - 1, past}},
+		class:  checker.Nonlinearizable, values: []int64{send.Value}, offsets: []int64{skip}, ops: []int64{send.Invoke, send.Done},
 		text: fmt.Sprintf("a read of partition %d returned offset %d and not message %d at offset %d below it", m.part.ID, past, send.Value, skip),
 	}
 }

@@ -52,7 +52,7 @@ func (m *model) sweep() {
 // late reports that the operation b was called after a had returned, though its place is before that of a.
 func (m *model) late(a, b int) {
 	before, after := &m.entries[a], &m.entries[b]
-	f := violation{class: checker.Nonlinearizable, entries: []int{a, b}}
+	f := violation{class: checker.Nonlinearizable}
 	if after.read >= 0 {
 		if m.v.Reads[after.read].F == histories.Poll {
 			f.class = checker.StaleRead // a final read that misses something is not late but wrong
@@ -65,8 +65,10 @@ func (m *model) late(a, b int) {
 		if e.send >= 0 {
 			s := &m.v.Sends[e.send]
 			f.ops = append(f.ops, s.Invoke, s.Done)
+			f.places = append(f.places, place{e.send, m.offsets[e.rank]})
 		} else {
 			f.ops = append(f.ops, e.call, e.ret)
+			f.reads = append(f.reads, e.read)
 		}
 	}
 	m.found = append(m.found, f)
@@ -79,11 +81,11 @@ func (m *model) stale(f *violation, before, after *entry) string {
 		end = before.rank + 1
 	}
 	for k := after.maxLen; k < end && len(f.values) < maxMissed; k++ {
-		at := m.byRank[k]
-		s := &m.v.Sends[m.entries[at].send]
+		at := m.entries[m.byRank[k]].send
+		s := &m.v.Sends[at]
 		f.values, f.offsets = append(f.values, s.Value), append(f.offsets, m.offsets[k])
 		f.ops = append(f.ops, s.Invoke, s.Done)
-		f.entries = append(f.entries, at)
+		f.places = append(f.places, place{at, m.offsets[k]})
 	}
 	r := &m.v.Reads[after.read]
 	missed := fmt.Sprintf("process %d read partition %d from %s at %s up to its end", r.Proc, r.Part, orSystem(r.Node), logview.Seconds(r.Return))
@@ -110,6 +112,7 @@ func (m *model) early(f *violation, before, after *entry) string {
 	r := &m.v.Reads[before.read]
 	if g := m.goneAt(offset); g >= 0 {
 		f.values = []int64{m.v.Sends[g].Value, s.Value} // what was there then explains it
+		f.places = append(f.places, place{g, offset})
 	}
 	end := fmt.Sprint(r.Next())
 	if r.HW != histories.Unset {
