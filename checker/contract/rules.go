@@ -1,6 +1,10 @@
 package contract
 
-import "github.com/assay-project/assay/checker"
+import (
+	"slices"
+
+	"github.com/assay-project/assay/checker"
+)
 
 // Rule says that some classes of anomalies are not promised to be prevented under some conditions. The conditions are code, so that
 // they can look at events; When says them in words.
@@ -20,12 +24,16 @@ type Rule struct {
 // the log that is served in the end comes from a node that never had it, or no longer has it: the leader itself went on with a damaged log, a promote was not
 // safe, or a safe promote relied on what a damaged disk had confirmed. Kill, restart, pause, partition, slow and loss destroy nothing and promote nobody, so no rule names them.
 func Rules() []Rule {
-	loss := []checker.Class{checker.LostWrite}
+	return slices.Concat(powerRules(), copyRules(), otherRules())
+}
+
+// powerRules are about a leader that returns from a power loss with less than it had.
+func powerRules() []Rule {
 	return []Rule{
 		{
 			Rows: "VMS-02, VMS-08, VMS-09", When: "power loss of a leader, and a strong acknowledgement does not wait for the leader's flush",
 			Reason:  "the leader returned from a power loss without its unflushed tail and went on as leader; a copy elsewhere helps only if it is promoted",
-			Permits: loss, spans: func(c *Conditions) []Span {
+			Permits: []checker.Class{checker.LostWrite}, spans: func(c *Conditions) []Span {
 				return c.damages(func(d *Damage) bool { return d.Fault == "power" && d.Led && c.tears(true) })
 			},
 		},
@@ -50,6 +58,13 @@ func Rules() []Rule {
 				return c.damages(func(d *Damage) bool { return c.Flush != Sync && d.Fault == "power" && d.Led && c.Faults["promote"] })
 			},
 		},
+	}
+}
+
+// copyRules are about messages that no node has that is left.
+func copyRules() []Rule {
+	loss := []checker.Class{checker.LostWrite}
+	return []Rule{
 		{
 			Rows: "VMS-04, VMS-07, VMS-13", When: "a promote that was not safe",
 			Reason:  "an operator forced a promote that may leave acknowledged messages behind",
@@ -67,6 +82,12 @@ func Rules() []Rule {
 				return c.promotes(func(p *Promotion) bool { return c.Acks != "all" && p.Moved })
 			},
 		},
+	}
+}
+
+// otherRules are about broken disks, and what a client asked for.
+func otherRules() []Rule {
+	return []Rule{
 		{
 			Rows: "VMS-02", When: "a bit flip in the log of a leader",
 			Reason:  "a flipped bit in the last flush group cannot be told from a torn write, so a restart truncates it; elsewhere the node refuses to serve",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,6 +45,9 @@ A history without a manifest has no contract: any anomaly is exit 3. Nothing is 
 			}
 			s := complete(res.Summary)
 			if asJSON {
+				for _, w := range res.Warnings {
+					fmt.Fprintln(a.stderr, "note: "+w)
+				}
 				a.printJSON(checkResult{s.Verdict, s.Exit, s.Unknown, s.Anomalies, s.Ops, s.CheckMS})
 			} else if err := report.Text(a.stdout, &res.Document, &res.Stats, a.color); err != nil {
 				return err

@@ -250,6 +250,7 @@ func TestAlarm(t *testing.T) {
 	require.Equal(t, "invalid", got["verdict"])
 	require.ElementsMatch(t, []string{"verdict", "exit", "unknown", "anomalies", "ops", "check_ms"}, keys(got))
 	require.Contains(t, r.stdout, `"lost-write"`)
+	require.Contains(t, r.stderr, "there is no contract")
 
 	r = runCLI(t, "check", path)
 	require.Equal(t, 3, r.code)

@@ -21,6 +21,7 @@ const (
 // Direction says which packets of the container a rule is about.
 type Direction string
 
+// Directions, as seen from the container.
 const (
 	In  Direction = "in"  // packets from the peer to this container
 	Out Direction = "out" // packets from this container to the peer

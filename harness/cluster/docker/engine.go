@@ -85,7 +85,7 @@ func hasReaper(ctx context.Context) bool {
 		return false
 	}
 	defer api.Close()
-	_, err = api.ImageInspect(ctx, testcontainers.ReaperDefaultImage)
+	_, err = api.ImageInspect(ctx, testcontainers.ReaperDefaultImage) //nolint:staticcheck // deprecated, but its only public name
 	return err == nil
 }
 

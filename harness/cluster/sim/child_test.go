@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 			return nil, nil
 		},
 		"spin": func(context.Context, json.RawMessage, func(json.RawMessage)) (json.RawMessage, error) {
-			for {
+			for { //nolint:staticcheck // to spin is the point
 			}
 		},
 		"for ever": func(context.Context, json.RawMessage, func(json.RawMessage)) (json.RawMessage, error) {
