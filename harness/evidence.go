@@ -153,7 +153,7 @@ func (ev *evidence) missing(interrupted bool) []string {
 }
 
 // emptiness returns why a run without anomalies proves nothing.
-func emptiness(ev *evidence, planned []string) []string {
+func emptiness(ev *evidence, planned []string, interrupted bool) []string {
 	var reasons []string
 	total := ev.sends.OK + ev.sends.Weak + ev.sends.Info + ev.sends.Fail
 	switch {
@@ -174,7 +174,9 @@ func emptiness(ev *evidence, planned []string) []string {
 		slices.Sort(scanned)
 		reasons = append(reasons, fmt.Sprintf("no final read by a client of partition %s, only the scan of its leader", list(scanned)))
 	}
-	reasons = append(reasons, ev.unscanned()...)
+	if !interrupted {
+		reasons = append(reasons, ev.unscanned()...)
+	}
 	return append(reasons, idleFaults(ev.faults, planned)...)
 }
 

@@ -119,7 +119,7 @@ func Judge(ctx context.Context, in JudgeInput) Judgement {
 	}
 	excluded := j.sort(in.History, groups)
 	undecided := j.undecided(&ev)
-	empty := emptiness(&ev, in.Faults)
+	empty := emptiness(&ev, in.Faults, j.Interrupted)
 	j.Unknown = append(append([]string{}, undecided...), empty...)
 	j.Exit = ExitValid
 	switch {

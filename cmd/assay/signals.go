@@ -12,6 +12,10 @@ import (
 	"time"
 )
 
+// echoTime is how soon after the first signal another one is the same again: timeout(1) signals its child and then the whole process
+// group, so the child has each signal twice.
+const echoTime = time.Second
+
 // abandonTime is what a second signal leaves for removing the cluster.
 const abandonTime = 20 * time.Second
 
@@ -61,18 +65,23 @@ func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	done := make(chan struct{})
 	go func() {
-		for n := 0; ; n++ {
+		var first time.Time
+		for {
 			select {
 			case <-done:
 				return
 			case s := <-signals:
-				if n > 0 {
+				if !first.IsZero() && time.Since(first) < echoTime {
+					continue
+				}
+				if !first.IsZero() {
 					fmt.Fprintln(a.stderr, "assay: stopping at once; assay clean removes what may be left")
 					if err := a.clusters.remove(); err != nil {
 						fmt.Fprintln(a.stderr, "assay: "+oneLine(err))
 					}
 					exit(1)
 				}
+				first = time.Now()
 				fmt.Fprintf(a.stderr, "assay: %v: healing and stopping; what there is will be judged (again to stop at once)\n", s)
 				cancel()
 			}

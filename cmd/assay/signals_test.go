@@ -1,0 +1,50 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// lockedBuffer is a writer for several goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// A signal that comes twice at once, as timeout(1) sends it, is one: a second one would end this process.
+func TestSignalWithEcho(t *testing.T) {
+	var out lockedBuffer
+	a := &app{stderr: &out}
+	ctx, stop := a.interruptible(t.Context())
+	seen := make(chan os.Signal, 2)
+	signal.Notify(seen, syscall.SIGHUP)
+	defer signal.Stop(seen)
+	for range 2 {
+		require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
+		<-seen
+	}
+	<-ctx.Done()
+	stop()
+	require.Contains(t, out.String(), "healing and stopping")
+	require.NotContains(t, out.String(), "at once;")
+}
