@@ -6,7 +6,6 @@ package harness
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -318,9 +317,4 @@ type SeedSummary struct {
 	Exit      int             `json:"exit"`
 	Ops       OpCounts        `json:"ops"`
 	Anomalies []checker.Class `json:"anomalies"`
-}
-
-// Unsupported builds the sentence with which a fault is refused before the run.
-func Unsupported(env, ability string) error {
-	return fmt.Errorf("the %s environment cannot %s: %w", env, ability, ErrUnsupported)
 }
