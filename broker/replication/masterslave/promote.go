@@ -45,22 +45,21 @@ type PromoteOption func(*promoter)
 // WithRequestTimeout bounds each request to a node (default 5 s).
 func WithRequestTimeout(d time.Duration) PromoteOption { return func(p *promoter) { p.timeout = d } }
 
-// WithAttempts bounds how often a promote starts over (default 8).
-func WithAttempts(n int) PromoteOption { return func(p *promoter) { p.attempts = n } }
+// attempts is how often a promote starts over at most.
+const attempts = 8
 
 type promoter struct {
-	req      PromoteRequest
-	members  []Member // of the group, in the order of the configuration
-	dial     DialFunc
-	timeout  time.Duration
-	attempts int
+	req     PromoteRequest
+	members []Member // of the group, in the order of the configuration
+	dial    DialFunc
+	timeout time.Duration
 }
 
 // Promote gives a group a new epoch and a leader, as docs/replication.md says. members is the cluster's node list in the order of
 // its configuration; those of other groups are ignored. It writes nothing when it can see beforehand that it would be unsafe. An error after
 // the epoch was recorded leaves the group without a leader until the next promote; the result then says how far it came.
 func Promote(ctx context.Context, req PromoteRequest, members []Member, dial DialFunc, opts ...PromoteOption) (PromoteResult, error) {
-	p := &promoter{req: req, dial: dial, timeout: controlTimeout, attempts: 8}
+	p := &promoter{req: req, dial: dial, timeout: controlTimeout}
 	for _, m := range members {
 		if m.Group == req.Group {
 			p.members = append(p.members, m)
@@ -76,7 +75,7 @@ func Promote(ctx context.Context, req PromoteRequest, members []Member, dial Dia
 		return PromoteResult{}, fmt.Errorf("promote: node %d is not in group %d", req.Node, req.Group)
 	}
 	var last error
-	for attempt := range p.attempts {
+	for attempt := range attempts {
 		if attempt > 0 {
 			if err := sleep(ctx, min(100*time.Millisecond<<attempt, 2*time.Second)); err != nil {
 				return PromoteResult{}, errors.Join(err, last)
@@ -88,7 +87,7 @@ func Promote(ctx context.Context, req PromoteRequest, members []Member, dial Dia
 		}
 		last = err
 	}
-	return PromoteResult{}, fmt.Errorf("%w after %d attempts; the last one: %w", ErrContended, p.attempts, last)
+	return PromoteResult{}, fmt.Errorf("%w after %d attempts; the last one: %w", ErrContended, attempts, last)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

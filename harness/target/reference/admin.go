@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/assay-project/assay/broker/replication/masterslave"
@@ -126,12 +127,22 @@ func (a *Admin) Promote(ctx context.Context, group int, n harness.NodeID, force 
 	p := harness.Promotion{Group: group, Leader: NodeName(res.Leader), Epoch: int64(res.Epoch), Safe: res.Safe, Forced: res.Forced}
 	switch {
 	case errors.Is(err, masterslave.ErrUnsafe) && a.singleCopy(ctx, group):
-		return p, fmt.Errorf("%w: %w: %w", harness.ErrUnsafePromote, harness.ErrNeverSafe, err)
+		return p, &unsafePromote{err, []error{harness.ErrUnsafePromote, harness.ErrNeverSafe, err}}
 	case errors.Is(err, masterslave.ErrUnsafe):
-		return p, fmt.Errorf("%w: %w", harness.ErrUnsafePromote, err)
+		return p, &unsafePromote{err, []error{harness.ErrUnsafePromote, err}}
 	}
 	return p, err
 }
+
+// unsafePromote is the broker's refusal, in its words, in the harness's classes.
+type unsafePromote struct {
+	err error
+	is  []error
+}
+
+func (u *unsafePromote) Error() string { return strings.TrimPrefix(u.err.Error(), "masterslave: ") }
+
+func (u *unsafePromote) Unwrap() []error { return u.is }
 
 // singleCopy says whether a node of the group that answers acknowledges with its own copy only.
 func (a *Admin) singleCopy(ctx context.Context, group int) bool {
