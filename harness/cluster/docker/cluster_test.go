@@ -138,9 +138,10 @@ func TestHostFirewallIsUntouched(t *testing.T) {
 	r := startRig(t, 2)
 	require.NoError(t, r.m.Stop(context.Background()))
 	out, err := exec.Command("iptables-save").CombinedOutput()
-	if err != nil {
-		t.Skipf("SKIPPED: iptables-save does not run here: %v", err)
+	if err != nil && os.Getenv("CI") != "true" {
+		t.Skipf("SKIPPED, NOT TESTED: iptables-save does not run here: %v", err)
 	}
+	require.NoError(t, err, "CI needs iptables-save: %s", out)
 	require.NotContains(t, string(out), r.m.address("n1").String())
 	require.NotContains(t, string(out), "assay")
 }
