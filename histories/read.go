@@ -2,6 +2,7 @@ package histories
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -28,8 +29,8 @@ func (e *LineError) Unwrap() error { return e.Err }
 
 // Warnings is what a reader left out and can live with.
 type Warnings struct {
-	// TornLine is the number, from 1, of a last line without newline, 0 when there is none. A killed harness leaves one
-	// behind; the line is dropped, and the operation that it would have completed stays open.
+	// TornLine is the number, from 1, of a last line without newline, 0 when there is none. A killed harness may leave one
+	// behind; the line is dropped, and the operation that it would have completed stays open. Zero bytes at the end do not count.
 	TornLine int64
 	// TornBytes is the length of that line.
 	TornBytes int
@@ -64,7 +65,8 @@ func newScanner(r io.Reader) *scanner {
 func (s *scanner) next(op *Op) error {
 	line, err := s.readLine()
 	if errors.Is(err, io.EOF) {
-		if len(line) > 0 {
+		// Zeros are the room that a killed Appender had made.
+		if line = bytes.TrimRight(line, "\x00"); len(line) > 0 {
 			s.warnings = Warnings{TornLine: s.line + 1, TornBytes: len(line)}
 		}
 		return io.EOF

@@ -79,7 +79,7 @@ func TestTornTail(t *testing.T) {
 	whole := line(0, 5, "invoke", 1, "send")
 	for _, tail := range []string{`{"i":1,"t"`, "x", strings.TrimSuffix(line(1, 5, "ok", 1, "send"), "\n"), strings.Repeat("y", 1<<17)} {
 		path := filepath.Join(t.TempDir(), "h.jsonl")
-		require.NoError(t, os.WriteFile(path, []byte(whole+tail), 0o644))
+		require.NoError(t, os.WriteFile(path, []byte(whole+tail+strings.Repeat("\x00", len(tail)%7*1000)), 0o644))
 		h, w, err := ReadFile(path)
 		require.NoError(t, err)
 		require.Len(t, h, 1)
@@ -96,6 +96,20 @@ func TestTornTail(t *testing.T) {
 		require.Equal(t, 1, n)
 		require.NoError(t, f.Err())
 	}
+}
+
+// TestReserved: the room that a killed Appender had made is not torn, and zeros before a line are not room.
+func TestReserved(t *testing.T) {
+	whole := line(0, 5, "invoke", 1, "send")
+	room := strings.Repeat("\x00", 1<<17)
+	h, w, err := Read(strings.NewReader(whole + room))
+	require.NoError(t, err)
+	require.Len(t, h, 1)
+	require.False(t, w.Any())
+	_, _, err = Read(strings.NewReader(whole + room + line(1, 5, "ok", 1, "send")))
+	var at *LineError
+	require.ErrorAs(t, err, &at)
+	require.EqualValues(t, 2, at.Line)
 }
 
 func TestFile(t *testing.T) {

@@ -123,7 +123,7 @@ func TestRecordIsCheap(t *testing.T) {
 }
 
 func BenchmarkRecord(b *testing.B) {
-	f, err := os.Create(filepath.Join(b.TempDir(), "h.jsonl"))
+	f, err := CreateAppender(filepath.Join(b.TempDir(), "h.jsonl"))
 	require.NoError(b, err)
 	defer f.Close()
 	r := NewRecorder(f, func() time.Duration { return 1 }).Keep()

@@ -132,13 +132,7 @@ func (r *Run) NodeLog(node string) string { return filepath.Join(r.NodesDir(), p
 
 // CreateHistory creates the history's file for a Recorder. It fails if there is one already: a run is recorded once.
 // The caller closes the file.
-func (r *Run) CreateHistory() (*os.File, error) {
-	f, err := os.OpenFile(r.HistoryPath(), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("creating the history: %w", err)
-	}
-	return f, nil
-}
+func (r *Run) CreateHistory() (*Appender, error) { return CreateAppender(r.HistoryPath()) }
 
 // WriteJSON writes v, indented, to the named file in the run's directory. Readers see the old content or the new, never a part.
 func (r *Run) WriteJSON(name string, v any) error {
