@@ -24,7 +24,7 @@ var errElsewhere = errors.New("not the leader to follow")
 func (r *Replica) follows() {
 	backoff := redialMin
 	for r.ctx.Err() == nil {
-		v, changed := r.now()
+		v, changed := r.atTurn()
 		leader, follow := r.leaderToFollow(v)
 		if !follow {
 			backoff = redialMin
@@ -55,7 +55,7 @@ func (r *Replica) restOrEpoch(d time.Duration, epoch int32) bool {
 	rest := time.NewTimer(d)
 	defer rest.Stop()
 	for {
-		v, changed := r.now()
+		v, changed := r.atTurn()
 		if v.Epoch != epoch {
 			return true
 		}

@@ -101,14 +101,31 @@ func (r *Replica) publish() {
 	if v.same(&r.view) {
 		return
 	}
-	if r.progress != nil && v.View != r.view.View {
-		close(r.progress)
-		r.progress = nil
+	if v.View != r.view.View || v.shippable != r.view.shippable {
+		r.progress.tell()
+	}
+	if !v.sameTurn(&r.view) {
+		r.turn.tell()
 	}
 	r.view = v
-	if r.changed != nil {
-		close(r.changed)
-		r.changed = nil
+}
+
+// news wakes those that wait for the next change of something. Guarded by Replica.mu.
+type news struct {
+	next chan struct{} // closed at the change; nil while nobody waits
+}
+
+func (n *news) wait() <-chan struct{} {
+	if n.next == nil {
+		n.next = make(chan struct{})
+	}
+	return n.next
+}
+
+func (n *news) tell() {
+	if n.next != nil {
+		close(n.next)
+		n.next = nil
 	}
 }
 
@@ -118,14 +135,23 @@ func (v *view) same(w *view) bool {
 		slices.Equal(v.others, w.others)
 }
 
-// now returns the published view and a channel that is closed when it is no longer the present one.
-func (r *Replica) now() (view, <-chan struct{}) {
+// sameTurn says that it is the same node's turn to lead, and this node's to follow it or not.
+func (v *view) sameTurn(w *view) bool {
+	return v.Epoch == w.Epoch && v.leader == w.leader && v.joining == w.joining && v.ready == w.ready && v.failure == w.failure
+}
+
+// atTurn returns the published view and a channel that is closed when another node's turn comes; see sameTurn.
+func (r *Replica) atTurn() (view, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.changed == nil {
-		r.changed = make(chan struct{})
-	}
-	return r.view, r.changed
+	return r.view, r.turn.wait()
+}
+
+// atProgress returns the published view and a channel that is closed when there is more to serve or to ship, or less.
+func (r *Replica) atProgress() (view, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.view, r.progress.wait()
 }
 
 func (r *Replica) seen() view {
@@ -141,10 +167,7 @@ func (r *Replica) View() replication.View { return r.seen().View }
 func (r *Replica) Progress() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.progress == nil {
-		r.progress = make(chan struct{})
-	}
-	return r.progress
+	return r.progress.wait()
 }
 
 // leaderNode returns the node that the epoch names, -1 for none.

@@ -241,7 +241,7 @@ func (c *peerConn) ship(p pull, s shipment, first bool) (shipment, error) {
 	wait := time.NewTimer(pullWait)
 	defer wait.Stop()
 	for waiting := !first; ; {
-		v, changed := c.r.now()
+		v, changed := c.r.atProgress()
 		told := !c.r.opts.FollowerRead || v.Committed == s.Committed && v.Readable == s.Serving
 		if v.shippable <= p.From && v.Epoch == p.Epoch && v.Leading && told && waiting {
 			select {

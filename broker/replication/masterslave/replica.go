@@ -74,8 +74,8 @@ type Replica struct {
 
 	mu       sync.Mutex // guards what follows; held for in-memory work only
 	view     view
-	changed  chan struct{} // closed at the next change of view; nil when nobody waits
-	progress chan struct{} // the same for view.View, for those who serve clients
+	turn     news // of the puller: whom to follow
+	progress news // of those who serve clients and followers: view.View and view.shippable
 	conns    map[net.Conn]struct{}
 	closing  bool
 }
