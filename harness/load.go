@@ -131,7 +131,8 @@ func (l *load) drive(ctx context.Context) {
 	}
 }
 
-// wait handles whatever comes in until a time since the start of the load. It reports whether the load may go on.
+// wait handles whatever comes in until a time since the start of the load. It reports whether the load may go on. Completions wait for the time that
+// they can matter: workers have room to leave them, and waking up for each would be a twentieth of a simulation's work.
 func (l *load) wait(ctx context.Context, until time.Duration) bool {
 	for {
 		now := time.Since(l.start)
@@ -142,11 +143,10 @@ func (l *load) wait(ctx context.Context, until time.Duration) bool {
 		l.timer.Reset(next - now)
 		select {
 		case <-l.timer.C:
+			l.takeCompletions()
 			if next%progressTick == 0 {
 				l.r.progress(Load, next, l.r.t.Time)
 			}
-		case c := <-l.done:
-			l.complete(c)
 		case err, ok := <-l.nemesis:
 			l.nemesisEnded(err, ok)
 		case <-ctx.Done():
@@ -156,6 +156,18 @@ func (l *load) wait(ctx context.Context, until time.Duration) bool {
 		}
 		if time.Since(l.start) >= until {
 			return true
+		}
+	}
+}
+
+// takeCompletions handles the completions that have come.
+func (l *load) takeCompletions() {
+	for {
+		select {
+		case c := <-l.done:
+			l.complete(c)
+		default:
+			return
 		}
 	}
 }
