@@ -29,66 +29,39 @@ func coded(code *kerr.Error, format string, args ...any) error {
 // timedOut says that nothing can be said about what was asked for.
 func timedOut(reason string) error { return coded(kerr.RequestTimedOut, "%s", reason) }
 
-// appendCall is an append on its way to the loop.
-type appendCall struct {
-	part  *partitions.Partition
-	batch []byte
-	head  partitions.BatchHeader
-	all   bool
-	reply chan appendReply // has room for the one reply
-}
-
-type appendReply struct {
-	base   int64
-	waiter *waiter // nil: nothing to wait for
-	err    error
-}
-
 // Append implements replication.Log.
 func (r *Replica) Append(ctx context.Context, part *partitions.Partition, batch []byte, all bool) (replication.Appended, error) {
 	head, err := partitions.ParseBatch(batch)
 	if err != nil {
 		return replication.Appended{}, coded(kerr.CorruptMessage, "%v", err)
 	}
-	c := &appendCall{part: part, batch: batch, head: head, all: all, reply: make(chan appendReply, 1)}
-	select {
-	case r.appends <- c:
-	case <-ctx.Done():
-		return replication.Appended{}, ctx.Err()
-	case <-r.done:
-		return replication.Appended{}, coded(kerr.NotLeaderForPartition, "%v", errStopped)
+	switch err := r.own(ctx); {
+	case errors.Is(err, errStopped):
+		return replication.Appended{}, coded(kerr.NotLeaderForPartition, "%v", err)
+	case err != nil:
+		return replication.Appended{}, err
 	}
-	select {
-	case a := <-c.reply:
-		if a.err != nil {
-			return replication.Appended{}, a.err
-		}
-		out := replication.Appended{BaseOffset: a.base}
-		if a.waiter != nil {
-			out.Wait = a.waiter.wait
-		}
-		return out, nil
-	case <-ctx.Done():
-		return replication.Appended{}, timedOut(ctx.Err().Error()) // the loop may have taken it or not, and now owns the batch
-	case <-r.done:
-		return replication.Appended{}, timedOut(errStopped.Error())
-	}
-}
-
-// takeAppends carries out an append and those that wait behind it.
-func (r *Replica) takeAppends(c *appendCall) {
+	defer r.disown()
 	now := time.Now()
-	for range appendsPerTurn {
-		c.reply <- r.appendOne(c, now)
-		select {
-		case c = <-r.appends:
-			continue
-		default:
-		}
-		break
+	base, w, err := r.appendOne(&appending{part: part, batch: batch, head: head, all: all}, now)
+	if err != nil {
+		return replication.Appended{}, err
 	}
 	r.flushSoon()
 	r.advance(now)
+	out := replication.Appended{BaseOffset: base}
+	if w != nil {
+		out.Wait = w.wait
+	}
+	return out, nil
+}
+
+// appending is a batch that is to be appended.
+type appending struct {
+	part  *partitions.Partition
+	batch []byte
+	head  partitions.BatchHeader
+	all   bool
 }
 
 // refuseWrite returns why this node takes no writes, nil when it does.
@@ -103,38 +76,37 @@ func (r *Replica) refuseWrite() error {
 	return nil
 }
 
-func (r *Replica) appendOne(c *appendCall, now time.Time) appendReply {
+// appendOne returns where a batch is, and who is to be waited for: nil for nobody.
+func (r *Replica) appendOne(c *appending, now time.Time) (base int64, w *waiter, err error) {
 	s := &r.state
 	if err := r.refuseWrite(); err != nil {
-		return appendReply{err: err}
+		return 0, nil, err
 	}
 	if s.machine.Partition(c.part.Topic, c.part.Index) != c.part {
-		return appendReply{err: coded(kerr.UnknownTopicOrPartition, "partition %s-%d is gone", c.part.Name, c.part.Index)}
+		return 0, nil, coded(kerr.UnknownTopicOrPartition, "partition %s-%d is gone", c.part.Name, c.part.Index)
 	}
 	dup, found, err := c.part.CheckProducer(c.head)
 	if err != nil {
-		return appendReply{err: fmt.Errorf("%s-%d, producer %d: %w", c.part.Name, c.part.Index, c.head.ProducerID, err)}
+		return 0, nil, fmt.Errorf("%s-%d, producer %d: %w", c.part.Name, c.part.Index, c.head.ProducerID, err)
 	}
 	if found {
 		// It is acknowledged by the rule of the original, which may not be kept yet.
-		reply := appendReply{base: dup.BaseOffset}
 		if c.all {
-			reply.waiter = s.waiting.addAgain(dup.End, now, now.Add(r.opts.Timeout))
+			w = s.waiting.addAgain(dup.End, now, now.Add(r.opts.Timeout))
 		}
-		return reply
+		return dup.BaseOffset, w, nil
 	}
-	base := c.part.LogEnd()
+	base = c.part.LogEnd()
 	partitions.StampBatch(c.batch, base, s.meta.Epoch)
 	s.scratch = partitions.AppendBatchPayload(s.scratch[:0], c.part.Topic, c.part.Index, base, c.batch)
 	f, err := r.appendFrame(partitions.KindBatch, s.scratch)
 	if err != nil {
-		return appendReply{err: err}
+		return 0, nil, err
 	}
-	reply := appendReply{base: base}
 	if c.all {
-		reply.waiter = s.waiting.add(f.End, now, now.Add(r.opts.Timeout))
+		w = s.waiting.add(f.End, now, now.Add(r.opts.Timeout))
 	}
-	return reply
+	return base, w, nil
 }
 
 // appendFrame writes a frame of this leader's epoch. The error is a Kafka error.
@@ -155,7 +127,7 @@ func (r *Replica) appendFrame(kind uint8, payload []byte) (commitlog.Frame, erro
 	return f, nil
 }
 
-// waiter is a producer that waits until committed covers a position. It is the loop's, apart from done.
+// waiter is a producer that waits until committed covers a position. It is part of the state, apart from done.
 type waiter struct {
 	position int64
 	since    time.Time

@@ -53,6 +53,6 @@ func (r *Replica) afterFlush(err error) {
 		case <-n: // replaced by a newer one
 		default:
 		}
-		n <- r.log.Flushed() // has room: only the loop puts something in
+		n <- r.log.Flushed() // has room: only the state's owner puts something in
 	}
 }

@@ -179,7 +179,7 @@ func (p *puller) loop() error {
 	return err
 }
 
-// next makes the next pull after first, in one visit of the replica's loop.
+// next makes the next pull after first, in one turn as the owner of the state.
 func (p *puller) next(first func() error) (pl pull, err error) {
 	ok := false
 	if e := p.r.do(p.follow, func() {

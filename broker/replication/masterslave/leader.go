@@ -11,7 +11,7 @@ import (
 	"github.com/assay-project/assay/broker/commitlog"
 )
 
-// leadership is what a leader knows. The loop owns it; it lasts for one epoch of one process, so nothing is inherited.
+// leadership is what a leader knows. It is part of the state; it lasts for one epoch of one process, so nothing is inherited.
 //
 // Invariants: committed <= the copies-th largest of the copies' positions at some moment of this leadership; committed is 0
 // or >= epochEnd; it never goes back.
@@ -131,14 +131,14 @@ func (l *leadership) weak(r *Replica, position int64) error {
 	return coded(kerr.NotEnoughReplicasAfterAppend, "unflushed")
 }
 
-// matching is what a connection's goroutine found out about a pull before it asks the loop.
+// matching is what a connection's goroutine found out about a pull before it owns the state.
 type matching struct {
 	epoch   int32 // in which this node led when it looked
 	verdict verdict
 	chain   string // for a diverged log: what was found
 }
 
-// match compares a pull's end with the log. It reads the disk when the follower is far behind, so it is not for the loop.
+// match compares a pull's end with the log. It reads the disk when the follower is far behind, so it is not for the state's owner.
 func (r *Replica) match(v view, p pull) matching {
 	m := matching{epoch: v.Epoch, verdict: verdictEpoch}
 	if !v.Leading || p.Epoch != v.Epoch {

@@ -12,63 +12,69 @@ import (
 // errStopped is returned for what was asked of a replica that is closing.
 var errStopped = errors.New("masterslave: the node is stopping")
 
-// appendsPerTurn bounds the appends that the loop takes before it looks at anything else.
-const appendsPerTurn = 256
-
-// run is the loop.
+// run does what comes with time, and stops the replica.
 func (r *Replica) run() {
-	defer close(r.done)
 	start := time.NewTimer(startRound)
 	defer start.Stop()
-	sweep := time.NewTimer(time.Hour)
-	defer sweep.Stop()
-	armed := false
 	if len(r.group) == 1 {
-		r.finishStart()
-		r.publish()
+		_ = r.do(r.ctx, r.finishStart) // an error means that the replica stops
 	}
 	for {
 		select {
 		case <-r.ctx.Done():
+			r.owner <- struct{}{} // for good: nobody touches the state from here on
 			r.state.waiting.failAll(timedOut("the node is stopping"))
+			close(r.done)
 			return
-		case c := <-r.appends:
-			r.takeAppends(c)
-		case f := <-r.calls:
-			f()
 		case <-start.C:
-			r.finishStart()
-		case <-sweep.C:
-			armed = false
-			r.sweep(time.Now())
-		}
-		r.publish()
-		if at, any := r.state.waiting.earliest(); any && !armed {
-			armed = true
-			sweep.Reset(max(time.Until(at), time.Millisecond))
+			_ = r.do(r.ctx, r.finishStart)
+		case <-r.sweeper.C:
+			_ = r.do(r.ctx, func() {
+				r.state.sweeping = false
+				r.sweep(time.Now())
+			})
 		}
 	}
 }
 
-// do executes f in the loop and waits for it. The error is ctx's, or errStopped.
+// do executes f as the owner of the state. The error is ctx's, or errStopped; f was not executed then.
 func (r *Replica) do(ctx context.Context, f func()) error {
-	finished := make(chan struct{})
+	if err := r.own(ctx); err != nil {
+		return err
+	}
+	defer r.disown()
+	f()
+	return nil
+}
+
+// own waits until nobody else owns the state. Without an error disown has to follow.
+func (r *Replica) own(ctx context.Context) error {
 	select {
-	case r.calls <- func() { f(); close(finished) }:
+	case r.owner <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case r.owner <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-r.done:
 		return errStopped
 	}
-	select {
-	case <-finished:
-		return nil
-	case <-r.done:
-		return errStopped
-	}
 }
 
-// publish makes the loop's state visible to others.
+// disown shows what has changed, and lets others own the state.
+func (r *Replica) disown() {
+	r.publish()
+	if at, any := r.state.waiting.earliest(); any && !r.state.sweeping {
+		r.state.sweeping = true
+		r.sweeper.Reset(max(time.Until(at), time.Millisecond))
+	}
+	<-r.owner
+}
+
+// publish makes the state visible to others. Its caller owns it.
 func (r *Replica) publish() {
 	s := &r.state
 	end := r.log.End()
@@ -197,7 +203,7 @@ func (r *Replica) role() Role {
 	}
 }
 
-// Status returns what the node says of itself. It does not wait for the loop, which may be waiting for a disk.
+// Status returns what the node says of itself. It does not wait for the owner of the state, who may be waiting for a disk.
 func (r *Replica) Status() Status {
 	v := r.seen()
 	tail := r.log.Tail()

@@ -157,7 +157,7 @@ func (r *Replica) answer(ctx context.Context, req request) response {
 	}
 }
 
-// change carries out a change of role in the loop, and answers with the status as of after it.
+// change carries out a change of role, and answers with the status as of after it.
 func (r *Replica) change(ctx context.Context, f func() error) (resp response) {
 	err := r.do(ctx, func() {
 		err := f()

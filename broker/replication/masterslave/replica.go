@@ -1,10 +1,10 @@
 // Package masterslave replicates a broker group's commit log from one leader to its followers, without failover: an operator
 // promotes. docs/replication.md is its specification and argues why an acknowledged message survives.
 //
-// A Replica is one node's part in its group. One goroutine, the loop, owns its state: role, epoch, followers' progress,
-// waiting producers, and every write to log and meta file except flushes. Others post to it: the flusher, the puller that follows a
-// leader, the watchers that ask peers how they are, and one goroutine per peer connection. What others may read at any time
-// is the published view.
+// A Replica is one node's part in its group. Its state has one owner at a time: role, epoch, followers' progress, waiting producers,
+// and every write to log and meta file except flushes. Owners take turns: who appends, the flusher, the puller that follows a
+// leader, the watchers that ask peers how they are, and the goroutines of peer connections. What others may read at any time
+// is the view that the last owner published.
 //
 // The package serves no clients and knows Kafka only by the error codes and the record batches in the log.
 package masterslave
@@ -63,14 +63,14 @@ type Replica struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // every goroutine of the replica
-	done   chan struct{}  // closed when the loop has ended
+	done   chan struct{}  // closed when nobody owns the state any more
 
-	calls   chan func()      // executed by the loop, in order
-	appends chan *appendCall // for the loop
-	wanted  chan struct{}    // has one token when a flush is asked for
-	failed  chan struct{}    // closed when the disk has failed
+	wanted chan struct{} // has one token when a flush is asked for
+	failed chan struct{} // closed when the disk has failed
 
-	state state // the loop's
+	owner   chan struct{} // a lock of capacity 1, held while the disk works: guards state and the changes of sweeper
+	state   state
+	sweeper *time.Timer // for the first deadline of a producer that waits
 
 	mu       sync.Mutex // guards what follows; held for in-memory work only
 	view     view
@@ -80,7 +80,7 @@ type Replica struct {
 	closing  bool
 }
 
-// state belongs to the loop.
+// state belongs to whoever holds Replica.owner.
 type state struct {
 	meta      meta
 	known     bool // meta says something: the node has a role
@@ -100,6 +100,7 @@ type state struct {
 	notify    chan int64 // to the puller's connection: flushed positions; nil when there is none
 	others    []leaderView
 	rebuild   bool
+	sweeping  bool   // sweeper is set
 	sessions  uint64 // given to followers' connections by this process, over all its leaderships
 }
 
@@ -115,7 +116,7 @@ type followCtx struct {
 	cancel context.CancelFunc
 }
 
-// view is what the loop publishes.
+// view is what the owner of the state publishes.
 type view struct {
 	replication.View
 	role      Role
@@ -139,8 +140,8 @@ type leaderView struct {
 func Open(cfg Config) (*Replica, error) {
 	r := &Replica{
 		cfg: cfg, opts: cfg.Options, values: cfg.Options.Values(), logger: cfg.Logger, incarnation: cfg.Rand.Uint64()>>1 | 1,
-		done: make(chan struct{}), calls: make(chan func()), appends: make(chan *appendCall, 256), wanted: make(chan struct{}, 1),
-		failed: make(chan struct{}), conns: make(map[net.Conn]struct{}),
+		done: make(chan struct{}), owner: make(chan struct{}, 1), wanted: make(chan struct{}, 1),
+		failed: make(chan struct{}), sweeper: time.NewTimer(time.Hour), conns: make(map[net.Conn]struct{}),
 	}
 	if err := r.place(); err != nil {
 		return nil, err
@@ -264,6 +265,7 @@ func (r *Replica) Close() error {
 		_ = c.Close()
 	}
 	r.wg.Wait()
+	r.sweeper.Stop()
 	r.state.follow.cancel()
 	err := r.log.Close()
 	if errors.Is(err, commitlog.ErrFailed) {
