@@ -35,7 +35,8 @@ type api struct {
 
 // apis lists everything that is served, in the order of the keys. It is a function because the package has no state.
 //
-// The minima keep old clients: librdkafka uses record batches v2 only when the advertised ranges contain Produce 3 and Fetch 4.
+// The minima keep old clients. librdkafka uses record batches v2 only when the advertised ranges contain Produce 3 and Fetch 4, and compresses
+// only when they contain Produce 0 (KAFKA-18659); what Produce 0 to 2 carry is refused by its message format.
 func apis() []api {
 	return []api{
 		produceAPI(),

@@ -160,3 +160,22 @@ func TestKcat(t *testing.T) {
 	require.Contains(t, listed, `topic "kcat" with 1 partitions`)
 	require.Contains(t, kcat(t, "", "-b", servers, "-Q", "-t", "kcat:0:-1"), "offset 5")
 }
+
+// What kcat is told to compress comes compressed. librdkafka sends it as it is when it believes that the broker cannot read it, as it does
+// with lz4 unless the broker has group coordinators.
+func TestKcatCompresses(t *testing.T) {
+	w := loopback(t, 1, defaultConfig())
+	value := strings.Repeat("compressible ", 100)
+	codecs := []string{"none", "gzip", "snappy", "lz4", "zstd"} // by their numbers in a batch's attributes
+	const lz4 = 3
+	for want, name := range codecs {
+		kcat(t, value+"\n", "-b", w.addrs[0], "-P", "-t", name, "-p", "0", "-z", name)
+		records := fetched(w.raw(0), fetchRequest(12, name, 0, 0)).RecordBatches
+		require.Greater(t, len(records), 22)
+		if want == lz4 {
+			want = 0
+		}
+		require.Equal(t, want, int(records[22]&7), name)
+		require.Equal(t, value+"\n", kcat(t, "", "-b", w.addrs[0], "-C", "-t", name, "-p", "0", "-o", "beginning", "-e", "-q"))
+	}
+}

@@ -12,9 +12,9 @@ import (
 func produceAPI() api {
 	partition := []field{bytesN(4), {kind: blob}}
 	return api{
-		key: keyProduce, min: 3, max: 9,
+		key: keyProduce, min: 0, max: 9,
 		schema: schema{
-			fields:   []field{str(), bytesN(2), bytesN(4), list(str(), list(partition...))},
+			fields:   []field{str().from(3), bytesN(2), bytesN(4), list(str(), list(partition...))},
 			flexible: 9, refused: noTag,
 		},
 		decoded: func() kmsg.Request { return kmsg.NewPtrProduceRequest() },

@@ -41,6 +41,8 @@ func TestProduceRefusals(t *testing.T) {
 		{"two batches", produceRequest(9, -1, "t", 0, append(batch("v"), batch("w")...)), kerr.InvalidRecord, "exactly one"},
 		{"too large", produceRequest(9, -1, "t", 0, batch(strings.Repeat("x", 1<<20))), kerr.MessageTooLarge, "message.max.bytes"},
 		{"magic 1", produceRequest(9, -1, "t", 0, set(16, 1)), kerr.UnsupportedForMessageFormat, "magic 2"},
+		{"magic 0 of an old client", produceRequest(0, 1, "t", 0, set(16, 0)), kerr.UnsupportedForMessageFormat, ""},
+		{"magic 1 of an old client", produceRequest(2, 1, "t", 0, set(16, 1)), kerr.UnsupportedForMessageFormat, ""},
 		{"zstd before version 7", produceRequest(6, -1, "t", 0, set(22, 4)), kerr.UnsupportedCompressionType, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

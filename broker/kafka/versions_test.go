@@ -11,7 +11,7 @@ import (
 
 // served are the ranges of versions that the server promises. The minima are what librdkafka 2.0 and sarama need.
 var served = map[int16][2]int16{
-	0: {3, 9}, 1: {4, 13}, 2: {1, 6}, 3: {0, 12}, 18: {0, 4}, 19: {0, 7}, 20: {0, 6}, 22: {0, 4}, 23: {0, 4}, 32: {0, 4}, 60: {0, 0},
+	0: {0, 9}, 1: {4, 13}, 2: {1, 6}, 3: {0, 12}, 18: {0, 4}, 19: {0, 7}, 20: {0, 6}, 22: {0, 4}, 23: {0, 4}, 32: {0, 4}, 60: {0, 0},
 }
 
 func TestApiVersionsAdvertisesWhatIsServed(t *testing.T) {
