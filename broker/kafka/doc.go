@@ -8,7 +8,7 @@
 // a client sees is therefore what a broker that carries out one request after the other would have answered.
 //
 // Memory per connection is bounded by one request, one response and Config.MaxInFlight waiting Produce requests (their batches
-// belong to the Backend).
+// belong to the Backend). A Produce for so many partitions that this would be no bound is answered before the next one is started.
 //
 // Sources: https://kafka.apache.org/protocol and, where that is silent, the behaviour of Apache Kafka 3.x as the comments say.
 package kafka

@@ -31,6 +31,10 @@ const (
 // maxProduceTimeout bounds what a client may ask for.
 const maxProduceTimeout = 5 * time.Minute
 
+// maxPipelined is how many topics and partitions a Produce may have for others to be started before it is answered: what is known of a
+// partition that waits takes some 250 bytes, an error's text included.
+const maxPipelined = 512
+
 // stored is what became of one partition of a Produce request so far.
 type stored struct {
 	appended Appended
@@ -45,8 +49,10 @@ func (c *conn) startProduce(h header, req *kmsg.ProduceRequest) (*pending, bool)
 	deadline := time.Now().Add(timeout)
 	results := make([][]stored, len(req.Topics))
 	failed := false
+	elements := len(req.Topics)
 	for i := range req.Topics {
 		t := &req.Topics[i]
+		elements += len(t.Partitions)
 		results[i] = make([]stored, len(t.Partitions))
 		for j := range t.Partitions {
 			r := c.s.append(req, t.Topic, &t.Partitions[j])
@@ -61,14 +67,18 @@ func (c *conn) startProduce(h header, req *kmsg.ProduceRequest) (*pending, bool)
 		}
 		return &pending{header: h}, false
 	}
-	return &pending{
+	p := &pending{
 		header: h,
 		complete: func(ctx context.Context) kmsg.Response {
 			ctx, cancel := context.WithDeadline(ctx, deadline)
 			defer cancel()
 			return c.s.produced(ctx, req, results)
 		},
-	}, true
+	}
+	if elements > maxPipelined {
+		p.done = make(chan struct{})
+	}
+	return p, true
 }
 
 // append validates and stores one batch.

@@ -131,6 +131,31 @@ func TestProduceInFlightIsBounded(t *testing.T) {
 	})
 }
 
+// A Produce for many partitions is answered before the next one is started: what many of them would leave waiting has no other bound.
+func TestWideProducesAreNotPipelined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := simulated(t, defaultConfig())
+		w.createTopic("t", 1)
+		w.cluster.Hold()
+		r := w.raw(0)
+		wide := produceRequest(9, -1, "t", 0, batch("v"))
+		for range 600 {
+			wide.Topics[0].Partitions = append(wide.Topics[0].Partitions, kmsg.NewProduceRequestTopicPartition())
+		}
+		for range 10 {
+			r.send(wide)
+		}
+		time.Sleep(time.Second)
+		require.EqualValues(t, 1, w.cluster.End("t", 0))
+		w.cluster.Release()
+		for i := range 10 {
+			corr, resp := r.receive(wide)
+			require.EqualValues(t, i+1, corr)
+			require.EqualValues(t, i, resp.(*kmsg.ProduceResponse).Topics[0].Partitions[0].BaseOffset)
+		}
+	})
+}
+
 // Other requests keep their place: a Metadata behind an unacknowledged Produce is answered after it, and a Produce behind a
 // CreateTopics finds the topic.
 func TestOtherRequestsStayInOrder(t *testing.T) {
