@@ -22,16 +22,28 @@ func describeConfigsAPI() api {
 	}
 }
 
-// describeConfigs answers for topics and for this broker. Everything is read-only: a node is configured by its file.
+// describeConfigs answers for topics and for this broker, for each once however often it is named. Everything is read-only: a node is
+// configured by its file.
 func describeConfigs(_ context.Context, s *Server, req *kmsg.DescribeConfigsRequest) *kmsg.DescribeConfigsResponse {
 	resp := kmsg.NewPtrDescribeConfigsResponse()
 	resp.Version = req.Version
 	view := s.backend.Cluster()
+	index := indexTopics(view.Topics)
+	type resource struct {
+		kind kmsg.ConfigResourceType
+		name string
+	}
+	answered := map[resource]bool{}
 	for i := range req.Resources {
 		asked := &req.Resources[i]
+		r := resource{asked.ResourceType, asked.ResourceName}
+		if answered[r] {
+			continue
+		}
+		answered[r] = true
 		out := kmsg.NewDescribeConfigsResponseResource()
 		out.ResourceType, out.ResourceName = asked.ResourceType, asked.ResourceName
-		configs, err := s.configs(asked, &view)
+		configs, err := s.configs(asked, view.NodeID, index)
 		out.ErrorCode, out.ErrorMessage = s.codeOf(err)
 		for _, name := range slices.Sorted(maps.Keys(configs)) {
 			if asked.ConfigNames != nil && !slices.Contains(asked.ConfigNames, name) {
@@ -47,10 +59,10 @@ func describeConfigs(_ context.Context, s *Server, req *kmsg.DescribeConfigsRequ
 	return resp
 }
 
-func (s *Server) configs(asked *kmsg.DescribeConfigsRequestResource, view *ClusterView) (map[string]string, error) {
+func (s *Server) configs(asked *kmsg.DescribeConfigsRequestResource, node int32, topics topicIndex) (map[string]string, error) {
 	switch asked.ResourceType {
 	case kmsg.ConfigResourceTypeTopic:
-		if !slices.ContainsFunc(view.Topics, func(t TopicView) bool { return t.Name == asked.ResourceName }) {
+		if topics.byName[asked.ResourceName] == nil {
 			return nil, refuse(kerr.UnknownTopicOrPartition, "topic %q", asked.ResourceName)
 		}
 		configs := map[string]string{
@@ -64,12 +76,12 @@ func (s *Server) configs(asked *kmsg.DescribeConfigsRequestResource, view *Clust
 		maps.Copy(configs, s.cfg.TopicConfigs)
 		return configs, nil
 	case kmsg.ConfigResourceTypeBroker:
-		if asked.ResourceName != "" && asked.ResourceName != strconv.Itoa(int(view.NodeID)) {
-			return nil, refuse(kerr.InvalidRequest, "broker %q was asked for, this is broker %d", asked.ResourceName, view.NodeID)
+		if asked.ResourceName != "" && asked.ResourceName != strconv.Itoa(int(node)) {
+			return nil, refuse(kerr.InvalidRequest, "broker %q was asked for, this is broker %d", asked.ResourceName, node)
 		}
 		configs := map[string]string{
 			"auto.create.topics.enable": strconv.FormatBool(s.cfg.AutoCreateTopics),
-			"broker.id":                 strconv.Itoa(int(view.NodeID)),
+			"broker.id":                 strconv.Itoa(int(node)),
 			"connections.max.idle.ms":   strconv.FormatInt(s.cfg.IdleTimeout.Milliseconds(), 10),
 			"max.connections":           strconv.Itoa(s.cfg.MaxConnections),
 			"message.max.bytes":         strconv.Itoa(s.cfg.MaxMessageBytes),

@@ -23,8 +23,9 @@ func metadataAPI() api {
 	}
 }
 
-// metadata describes the brokers and the topics asked for; a topic that does not exist is created if both the client and
-// the configuration allow it. Before version 4 every client allows it.
+// metadata describes the brokers and the topics asked for, each once however often it is named, as Kafka does: a topic of thousands of
+// partitions takes half a megabyte. A topic that does not exist is created if both the client and the configuration allow it. Before version
+// 4 every client allows it.
 func metadata(ctx context.Context, s *Server, req *kmsg.MetadataRequest) *kmsg.MetadataResponse {
 	view := s.backend.Cluster()
 	resp := kmsg.NewPtrMetadataResponse()
@@ -44,8 +45,18 @@ func metadata(ctx context.Context, s *Server, req *kmsg.MetadataRequest) *kmsg.M
 	}
 	index := indexTopics(view.Topics)
 	create := s.cfg.AutoCreateTopics && (req.Version < 4 || req.AllowAutoTopicCreation)
+	named, byID := map[string]bool{}, map[[16]byte]bool{}
 	for i := range req.Topics {
-		resp.Topics = append(resp.Topics, s.topicAsked(ctx, req.Version, &req.Topics[i], index, create))
+		asked := &req.Topics[i]
+		again := false
+		if asked.Topic != nil {
+			again, named[*asked.Topic] = named[*asked.Topic], true
+		} else {
+			again, byID[asked.TopicID] = byID[asked.TopicID], true
+		}
+		if !again {
+			resp.Topics = append(resp.Topics, s.topicAsked(ctx, req.Version, asked, index, create))
+		}
 	}
 	return resp
 }

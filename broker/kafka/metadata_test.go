@@ -38,6 +38,31 @@ func TestMetadataWhichTopics(t *testing.T) {
 	require.Len(t, metadata(r, 9, false, "b").Topics, 1)
 }
 
+// A topic that is named a thousand times is answered once: its partitions a thousand times would be a way to take the node's memory.
+func TestRepeatedNamesAreAnsweredOnce(t *testing.T) {
+	w := loopback(t, 1, defaultConfig())
+	w.createTopic("a", 1)
+	w.createTopic("b", 1)
+	r := w.raw(0)
+	resp := metadata(r, 9, false, "a", "b", "a", "a", "c", "c")
+	require.Len(t, resp.Topics, 3)
+	require.Equal(t, "b", *resp.Topics[1].Topic)
+	byID := kmsg.NewPtrMetadataRequest()
+	byID.Version = 12
+	for range 3 {
+		byID.Topics = append(byID.Topics, kmsg.MetadataRequestTopic{TopicID: metadata(r, 12, false, "a").Topics[0].TopicID})
+	}
+	require.Len(t, call[*kmsg.MetadataResponse](r, byID).Topics, 1)
+
+	configs := kmsg.NewPtrDescribeConfigsRequest()
+	configs.Version = 4
+	for range 3 {
+		configs.Resources = append(configs.Resources, kmsg.DescribeConfigsRequestResource{ResourceType: kmsg.ConfigResourceTypeBroker, ResourceName: "1"},
+			kmsg.DescribeConfigsRequestResource{ResourceType: kmsg.ConfigResourceTypeTopic, ResourceName: "a"})
+	}
+	require.Len(t, call[*kmsg.DescribeConfigsResponse](r, configs).Resources, 2)
+}
+
 func TestMetadataCreatesTopics(t *testing.T) {
 	w := loopback(t, 1, defaultConfig())
 	r := w.raw(0)
