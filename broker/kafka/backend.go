@@ -85,10 +85,11 @@ type Partition interface {
 	// error: then nothing was stored. What goes wrong later is told by Appended.Wait. A duplicate of a known batch is no error: it
 	// is answered with the original's offset, and waits as the original does. ctx ends when the server closes.
 	Append(ctx context.Context, batch []byte, acks int16) (Appended, error)
-	// Read returns whole batches from the one that contains offset on, at most maxBytes but at least one batch when there is any.
+	// Read returns whole batches from the one that contains offset on, at most maxBytes of them; with atLeastOne it returns one batch
+	// whatever its size, when there is any, and without it nothing is read from the log that is not returned.
 	// leaderEpoch is the client's, -1 for none; an older one is FENCED_LEADER_EPOCH, a newer one UNKNOWN_LEADER_EPOCH. An
 	// offset outside [LogStart, limit] is OFFSET_OUT_OF_RANGE; a leader that may not serve yet answers OFFSET_NOT_AVAILABLE.
-	Read(as Reader, offset int64, maxBytes int, leaderEpoch int32) (Fetched, error)
+	Read(as Reader, offset int64, maxBytes int, atLeastOne bool, leaderEpoch int32) (Fetched, error)
 	// Offsets answers ListOffsets. timestamp is in ms, or -1 (latest) or -2 (earliest).
 	Offsets(as Reader, timestamp int64, leaderEpoch int32) (Listed, error)
 	// EpochEnd answers OffsetForLeaderEpoch: the greatest known epoch not above epoch, and the offset at which it ended; -1 and -1 for none.

@@ -61,7 +61,7 @@ func fetch(ctx context.Context, s *Server, req *kmsg.FetchRequest) *kmsg.FetchRe
 	for {
 		progress := s.backend.Progress()
 		f := fetching{s: s, req: req, left: min(max(int(req.MaxBytes), 0), s.cfg.MaxFetchBytes)}
-		resp := f.read()
+		resp := f.read(ctx)
 		if wait == 0 || f.urgent || f.partitions == 0 || f.bytes >= int(req.MinBytes) || f.left == 0 {
 			return resp
 		}
@@ -89,7 +89,8 @@ type fetching struct {
 	urgent     bool // something is to be answered without waiting
 }
 
-func (f *fetching) read() *kmsg.FetchResponse {
+// read stops when ctx ends: a request may ask for a hundred thousand partitions.
+func (f *fetching) read(ctx context.Context) *kmsg.FetchResponse {
 	resp := kmsg.NewPtrFetchResponse()
 	resp.Version = f.req.Version
 	names := topicNames{s: f.s}
@@ -102,6 +103,9 @@ func (f *fetching) read() *kmsg.FetchResponse {
 			name, err = names.find(asked.TopicID)
 		}
 		for j := range asked.Partitions {
+			if ctx.Err() != nil {
+				return resp
+			}
 			f.partitions++
 			t.Partitions = append(t.Partitions, f.partition(name, &asked.Partitions[j], err))
 		}
@@ -144,7 +148,9 @@ func (f *fetching) fill(out *kmsg.FetchResponseTopicPartition, topic string, p *
 		}
 	}
 	limit := min(f.left, max(int(p.PartitionMaxBytes), 0))
-	got, err := replica.Read(as, p.FetchOffset, limit, p.CurrentLeaderEpoch)
+	// Only the first batch of a response may be larger than the limits, so that a consumer always gets on. What does not fit any more comes with
+	// the next request.
+	got, err := replica.Read(as, p.FetchOffset, limit, f.bytes == 0, p.CurrentLeaderEpoch)
 	if err != nil {
 		return err
 	}
@@ -156,9 +162,7 @@ func (f *fetching) fill(out *kmsg.FetchResponseTopicPartition, topic string, p *
 		out.HighWatermark = got.LogEnd
 	}
 	out.LastStableOffset = out.HighWatermark // there are no transactions
-	// The backend returns one batch whatever its size, so that a consumer always gets on. Only the first batch of a response has
-	// that right; what does not fit any more comes with the next request.
-	if len(got.Batches) > 0 && (f.bytes == 0 || len(got.Batches) <= limit) {
+	if len(got.Batches) > 0 {
 		out.RecordBatches = got.Batches
 		f.bytes += len(got.Batches)
 		f.left = max(f.left-len(got.Batches), 0)

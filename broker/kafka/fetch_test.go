@@ -158,6 +158,40 @@ func TestFetchSizes(t *testing.T) {
 	require.Equal(t, [2]int{1, 0}, sizes(-1, -1))
 }
 
+// A Fetch or ListOffsets for very many partitions ends with its connection, and does not hold Close up.
+func TestLongReadEndsWithTheConnection(t *testing.T) {
+	fetch, list := fetchRequest(12, "t", 0, 0), kmsg.NewPtrListOffsetsRequest()
+	for range 10_000 {
+		fetch.Topics[0].Partitions = append(fetch.Topics[0].Partitions, fetch.Topics[0].Partitions[0])
+	}
+	list.Version, list.ReplicaID = 6, -1
+	list.Topics = []kmsg.ListOffsetsRequestTopic{{Topic: "t", Partitions: make([]kmsg.ListOffsetsRequestTopicPartition, 10_000)}}
+	for _, req := range []kmsg.Request{fetch, list} {
+		t.Run(kmsg.NameForKey(req.Key()), func(t *testing.T) {
+			w := loopback(t, 1, defaultConfig())
+			w.createTopic("t", 1)
+			reads := 0
+			closed, begun := make(chan struct{}), make(chan struct{})
+			w.cluster.SetFaults(kafkafake.Faults{BeforeRead: func(int32, string, int32, kafka.Reader) error {
+				if reads++; reads == 3 {
+					close(begun)
+					<-closed
+				}
+				return nil
+			}})
+			r := w.raw(0)
+			r.send(req)
+			<-begun
+			done := make(chan error)
+			go func() { done <- w.servers[0].Close() }()
+			r.closed()
+			close(closed)
+			require.NoError(t, <-done)
+			require.Equal(t, 3, reads)
+		})
+	}
+}
+
 func TestFetchLongPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := simulated(t, defaultConfig())

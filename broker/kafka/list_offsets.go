@@ -22,8 +22,9 @@ func listOffsetsAPI() api {
 // earliest is the smallest timestamp with a meaning.
 const earliest = -2
 
-// listOffsets answers the earliest and latest offsets and the first one at or after a timestamp.
-func listOffsets(_ context.Context, s *Server, req *kmsg.ListOffsetsRequest) *kmsg.ListOffsetsResponse {
+// listOffsets answers the earliest and latest offsets and the first one at or after a timestamp, for which it reads a batch. It stops when ctx
+// ends: a request may ask for a hundred thousand partitions.
+func listOffsets(ctx context.Context, s *Server, req *kmsg.ListOffsetsRequest) *kmsg.ListOffsetsResponse {
 	resp := kmsg.NewPtrListOffsetsResponse()
 	resp.Version = req.Version
 	for i := range req.Topics {
@@ -31,6 +32,9 @@ func listOffsets(_ context.Context, s *Server, req *kmsg.ListOffsetsRequest) *km
 		t := kmsg.NewListOffsetsResponseTopic()
 		t.Topic = asked.Topic
 		for j := range asked.Partitions {
+			if ctx.Err() != nil {
+				return resp
+			}
 			p := &asked.Partitions[j]
 			out := kmsg.NewListOffsetsResponseTopicPartition()
 			out.Partition = p.Partition

@@ -68,7 +68,7 @@ func (p *partition) stillThere(w window) error {
 }
 
 // Read implements kafka.Partition.
-func (p *partition) Read(as kafka.Reader, offset int64, maxBytes int, leaderEpoch int32) (kafka.Fetched, error) {
+func (p *partition) Read(as kafka.Reader, offset int64, maxBytes int, atLeastOne bool, leaderEpoch int32) (kafka.Fetched, error) {
 	w, err := p.open(as, leaderEpoch)
 	if err != nil {
 		return kafka.Fetched{}, err
@@ -85,6 +85,9 @@ func (p *partition) Read(as kafka.Reader, offset int64, maxBytes int, leaderEpoc
 	entries := p.part.Batches(offset, w.limit, maxBytes)
 	for _, e := range entries {
 		size += int(e.Size)
+	}
+	if size > maxBytes && !atLeastOne {
+		entries, size = nil, 0
 	}
 	out.Batches = make([]byte, 0, size)
 	for _, e := range entries {

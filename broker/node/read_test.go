@@ -57,14 +57,18 @@ func TestReads(t *testing.T) {
 			require.Equal(t, i, appendOne(t, p[0]))
 		}
 		waitWell(t, nodes)
-		got, err := p[0].Read(kafka.Consumer, 2, 1<<20, -1)
+		got, err := p[0].Read(kafka.Consumer, 2, 1<<20, true, -1)
 		require.NoError(t, err)
 		require.EqualValues(t, 5, got.Committed)
 		require.EqualValues(t, 5, got.LogEnd)
-		one, err := p[0].Read(kafka.Consumer, 4, 1, 2)
+		one, err := p[0].Read(kafka.Consumer, 4, 1, true, 2)
 		require.NoError(t, err)
 		require.Len(t, got.Batches, 3*len(one.Batches))
-		got, err = p[0].Read(kafka.Consumer, 5, 1<<20, -1)
+		none, err := p[0].Read(kafka.Consumer, 4, 1, false, 2)
+		require.NoError(t, err)
+		require.Empty(t, none.Batches, "the batch is larger than asked for")
+		require.EqualValues(t, 5, none.Committed)
+		got, err = p[0].Read(kafka.Consumer, 5, 1<<20, true, -1)
 		require.NoError(t, err)
 		require.Empty(t, got.Batches)
 
@@ -83,12 +87,12 @@ func TestReads(t *testing.T) {
 			{1, kafka.Consumer, 0, -1, kerr.NotLeaderForPartition, "a follower"},
 			{1, kafka.Scanner, 0, -1, nil, "a scan of a follower"},
 		} {
-			_, err := p[c.node].Read(c.as, c.offset, 1<<20, c.epoch)
+			_, err := p[c.node].Read(c.as, c.offset, 1<<20, true, c.epoch)
 			require.ErrorIs(t, err, c.want, c.what)
 		}
-		scan, err := p[1].Read(kafka.Scanner, 0, 1<<20, -1)
+		scan, err := p[1].Read(kafka.Scanner, 0, 1<<20, true, -1)
 		require.NoError(t, err)
-		lead, err := p[0].Read(kafka.Consumer, 0, 1<<20, -1)
+		lead, err := p[0].Read(kafka.Consumer, 0, 1<<20, true, -1)
 		require.NoError(t, err)
 		require.Equal(t, lead.Batches, scan.Batches)
 
@@ -109,7 +113,7 @@ func TestReads(t *testing.T) {
 		_, err = (&backend{n: nodes[0]}).Partition("u", 0)
 		require.ErrorIs(t, err, kerr.UnknownTopicOrPartition)
 		require.NoError(t, (&backend{n: nodes[1]}).DeleteTopic(context.Background(), "t", [16]byte{}))
-		_, err = p[0].Read(kafka.Consumer, 0, 1<<20, -1)
+		_, err = p[0].Read(kafka.Consumer, 0, 1<<20, true, -1)
 		require.ErrorIs(t, err, kerr.UnknownTopicOrPartition)
 		_, err = p[0].Append(context.Background(), oneRecord(10), -1)
 		require.ErrorIs(t, err, kerr.UnknownTopicOrPartition)
@@ -122,10 +126,10 @@ func TestFollowerReads(t *testing.T) {
 		p := parts(t, nodes)
 		appendOne(t, p[0])
 		time.Sleep(2 * time.Second)
-		got, err := p[1].Read(kafka.Consumer, 0, 1<<20, -1)
+		got, err := p[1].Read(kafka.Consumer, 0, 1<<20, true, -1)
 		require.NoError(t, err)
 		require.NotEmpty(t, got.Batches)
-		_, err = p[1].Read(kafka.Consumer, 2, 1<<20, -1)
+		_, err = p[1].Read(kafka.Consumer, 2, 1<<20, true, -1)
 		require.ErrorIs(t, err, kerr.OffsetNotAvailable)
 	})
 }

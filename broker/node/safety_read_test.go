@@ -93,7 +93,7 @@ func TestSafetyReads(t *testing.T) {
 			}
 			n := &Node{metrics: newMetrics(func() masterslave.Status { return masterslave.Status{} })}
 			p := &partition{n: n, log: l, part: m.TopicByName("t").Local(0, 1)}
-			got, err := p.Read(c.as, 0, 1<<20, -1)
+			got, err := p.Read(c.as, 0, 1<<20, true, -1)
 			if c.want == nil {
 				require.NoError(t, err)
 				require.Len(t, got.Batches, len(oneRecord(10)))
@@ -101,5 +101,23 @@ func TestSafetyReads(t *testing.T) {
 			}
 			require.ErrorIs(t, err, c.want)
 		})
+	}
+}
+
+// A batch that is larger than asked for, and need not be returned, is not read from the disk either: a Fetch may ask for a hundred thousand.
+func TestNothingIsReadInVain(t *testing.T) {
+	m, _ := oneMessage(t)
+	l := &scriptedLog{view: replication.View{Machine: m, Epoch: 1, Leading: true, Readable: true, Committed: 300, Visible: 300, End: 300}}
+	l.read = func(int64) (commitlog.Frame, error) {
+		require.Fail(t, "the log was read")
+		return commitlog.Frame{}, nil
+	}
+	n := &Node{metrics: newMetrics(func() masterslave.Status { return masterslave.Status{} })}
+	p := &partition{n: n, log: l, part: m.TopicByName("t").Local(0, 1)}
+	for _, maxBytes := range []int{0, 1, 199} { // the frame has 200
+		got, err := p.Read(kafka.Consumer, 0, maxBytes, false, -1)
+		require.NoError(t, err)
+		require.Empty(t, got.Batches)
+		require.EqualValues(t, 1, got.Committed)
 	}
 }

@@ -150,17 +150,22 @@ func (r *replica) may(as kafka.Reader, epoch int32) error {
 	return nil
 }
 
-// Read implements kafka.Partition.
-func (r *replica) Read(as kafka.Reader, offset int64, maxBytes int, leaderEpoch int32) (kafka.Fetched, error) {
-	c := r.n.c
-	c.mu.Lock()
-	before := c.faults.BeforeRead
-	c.mu.Unlock()
-	if before != nil {
-		if err := before(r.n.id, r.topic, r.number, as); err != nil {
-			return kafka.Fetched{}, err
-		}
+func (r *replica) beforeRead(as kafka.Reader) error {
+	r.n.c.mu.Lock()
+	before := r.n.c.faults.BeforeRead
+	r.n.c.mu.Unlock()
+	if before == nil {
+		return nil
 	}
+	return before(r.n.id, r.topic, r.number, as)
+}
+
+// Read implements kafka.Partition.
+func (r *replica) Read(as kafka.Reader, offset int64, maxBytes int, atLeastOne bool, leaderEpoch int32) (kafka.Fetched, error) {
+	if err := r.beforeRead(as); err != nil {
+		return kafka.Fetched{}, err
+	}
+	c := r.n.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := r.may(as, leaderEpoch); err != nil {
@@ -179,7 +184,7 @@ func (r *replica) Read(as kafka.Reader, offset int64, maxBytes int, leaderEpoch 
 		if base+records(b) <= offset || base >= limit {
 			continue
 		}
-		if len(out.Batches) > 0 && len(out.Batches)+len(b) > maxBytes {
+		if (len(out.Batches) > 0 || !atLeastOne) && len(out.Batches)+len(b) > maxBytes {
 			break
 		}
 		out.Batches = append(out.Batches, b...)
@@ -189,6 +194,9 @@ func (r *replica) Read(as kafka.Reader, offset int64, maxBytes int, leaderEpoch 
 
 // Offsets implements kafka.Partition.
 func (r *replica) Offsets(as kafka.Reader, timestamp int64, leaderEpoch int32) (kafka.Listed, error) {
+	if err := r.beforeRead(as); err != nil {
+		return kafka.Listed{}, err
+	}
 	r.n.c.mu.Lock()
 	defer r.n.c.mu.Unlock()
 	if err := r.may(as, leaderEpoch); err != nil {
