@@ -17,9 +17,9 @@ type Backend interface {
 	CreateTopic(ctx context.Context, spec TopicSpec) (view TopicView, created bool, err error)
 	// DeleteTopic deletes by name, or by id when name is empty.
 	DeleteTopic(ctx context.Context, name string, id uuid.UUID) error
-	// Partition finds the replica of a partition on this node. A partition that lives elsewhere is NOT_LEADER_OR_FOLLOWER, an
-	// unknown one UNKNOWN_TOPIC_OR_PARTITION.
-	Partition(topic string, partition int32) (Partition, error)
+	// Partition finds the replica of a partition on this node, by its topic's id unless that is uuid.Nil, else by name. A partition that
+	// lives elsewhere is NOT_LEADER_OR_FOLLOWER, an unknown one UNKNOWN_TOPIC_OR_PARTITION, an unknown id UNKNOWN_TOPIC_ID.
+	Partition(topic string, id uuid.UUID, partition int32) (Partition, error)
 	// Progress returns a channel that is closed at the next change of what any local partition can serve (committed or
 	// log end moved, role changed). Take it before reading, wait on it after.
 	Progress() <-chan struct{}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -93,51 +94,46 @@ type fetching struct {
 func (f *fetching) read(ctx context.Context) *kmsg.FetchResponse {
 	resp := kmsg.NewPtrFetchResponse()
 	resp.Version = f.req.Version
-	names := topicNames{s: f.s}
 	for i := range f.req.Topics {
 		asked := &f.req.Topics[i]
 		t := kmsg.NewFetchResponseTopic()
 		t.Topic, t.TopicID = asked.Topic, asked.TopicID
-		name, err := asked.Topic, error(nil)
-		if f.req.Version >= 13 {
-			name, err = names.find(asked.TopicID)
-		}
 		for j := range asked.Partitions {
 			if ctx.Err() != nil {
 				return resp
 			}
 			f.partitions++
-			t.Partitions = append(t.Partitions, f.partition(name, &asked.Partitions[j], err))
+			t.Partitions = append(t.Partitions, f.partition(asked, &asked.Partitions[j]))
 		}
 		resp.Topics = append(resp.Topics, t)
 	}
 	return resp
 }
 
-// partition reads one partition; err is why it cannot be.
-func (f *fetching) partition(topic string, p *kmsg.FetchRequestTopicPartition, err error) kmsg.FetchResponseTopicPartition {
+// partition reads one partition.
+func (f *fetching) partition(t *kmsg.FetchRequestTopic, p *kmsg.FetchRequestTopicPartition) kmsg.FetchResponseTopicPartition {
 	out := kmsg.NewFetchResponseTopicPartition()
 	out.Partition, out.HighWatermark = p.Partition, -1
 	out.DivergingEpoch.Default()
 	out.CurrentLeader.Default()
 	out.SnapshotID.Default()
 	out.RecordBatches = []byte{} // sarama cannot read null
-	if err == nil {
-		err = f.fill(&out, topic, p)
-	}
-	if err != nil {
+	if err := f.fill(&out, t, p); err != nil {
 		f.urgent = true
 		out.ErrorCode = f.s.code(err)
 	}
 	return out
 }
 
-func (f *fetching) fill(out *kmsg.FetchResponseTopicPartition, topic string, p *kmsg.FetchRequestTopicPartition) error {
+func (f *fetching) fill(out *kmsg.FetchResponseTopicPartition, t *kmsg.FetchRequestTopic, p *kmsg.FetchRequestTopicPartition) error {
 	as, err := readerOf(f.req.ReplicaID)
 	if err != nil {
 		return err
 	}
-	replica, err := f.s.backend.Partition(topic, p.Partition)
+	if f.req.Version >= 13 && t.TopicID == uuid.Nil {
+		return refuse(kerr.UnknownTopicID, "a topic without id")
+	}
+	replica, err := f.s.backend.Partition(t.Topic, t.TopicID, p.Partition) // a request has the one or the other
 	if err != nil {
 		return err
 	}
@@ -200,24 +196,4 @@ func hasZstd(batches []byte) bool {
 		batches = batches[size:]
 	}
 	return false
-}
-
-// topicNames finds names by id, from one snapshot of the cluster that is taken when it is first needed.
-type topicNames struct {
-	s    *Server
-	byID map[[16]byte]string
-}
-
-func (n *topicNames) find(id [16]byte) (string, error) {
-	if n.byID == nil {
-		n.byID = map[[16]byte]string{}
-		for _, t := range n.s.backend.Cluster().Topics {
-			n.byID[t.ID] = t.Name
-		}
-	}
-	name, ok := n.byID[id]
-	if !ok || id == [16]byte{} {
-		return "", refuse(kerr.UnknownTopicID, "no topic has the id %x", id)
-	}
-	return name, nil
 }

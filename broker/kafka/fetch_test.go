@@ -63,7 +63,8 @@ func TestFetchRefusals(t *testing.T) {
 		{"new epoch", func(f *kmsg.FetchRequest) { f.Topics[0].Partitions[0].CurrentLeaderEpoch = 3 }, kerr.UnknownLeaderEpoch},
 		{"beyond", func(f *kmsg.FetchRequest) { f.Topics[0].Partitions[0].FetchOffset = 2 }, kerr.OffsetOutOfRange},
 		{"unknown topic", func(f *kmsg.FetchRequest) { f.Topics[0].Topic = "nope" }, kerr.UnknownTopicOrPartition},
-		{"unknown topic id", func(f *kmsg.FetchRequest) { f.Version = 13 }, kerr.UnknownTopicID},
+		{"no topic id", func(f *kmsg.FetchRequest) { f.Version = 13 }, kerr.UnknownTopicID},
+		{"unknown topic id", func(f *kmsg.FetchRequest) { f.Version, f.Topics[0].TopicID = 13, [16]byte{1} }, kerr.UnknownTopicID},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			req := fetchRequest(12, "t", 0, 0)

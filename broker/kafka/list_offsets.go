@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 
+	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -57,7 +58,7 @@ func (s *Server) listed(replica int32, topic string, p *kmsg.ListOffsetsRequestT
 	if p.Timestamp < earliest {
 		return Listed{}, refuse(kerr.InvalidRequest, "timestamp %d has no meaning before version 7", p.Timestamp)
 	}
-	part, err := s.backend.Partition(topic, p.Partition)
+	part, err := s.backend.Partition(topic, uuid.Nil, p.Partition)
 	if err != nil {
 		return Listed{}, err
 	}

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 
+	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -30,7 +31,7 @@ func offsetForLeaderEpoch(_ context.Context, s *Server, req *kmsg.OffsetForLeade
 			p := &asked.Partitions[j]
 			out := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
 			out.Partition = p.Partition
-			part, err := s.backend.Partition(asked.Topic, p.Partition)
+			part, err := s.backend.Partition(asked.Topic, uuid.Nil, p.Partition)
 			if err == nil {
 				out.LeaderEpoch, out.EndOffset, err = part.EpochEnd(p.LeaderEpoch, p.CurrentLeaderEpoch)
 			}

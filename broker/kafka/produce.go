@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -97,7 +98,7 @@ func (s *Server) append(req *kmsg.ProduceRequest, topic string, p *kmsg.ProduceR
 	if codec(p.Records) == codecZstd && req.Version < 7 {
 		return stored{err: refuse(kerr.UnsupportedCompressionType, "zstd needs Produce version 7, not %d", req.Version)}
 	}
-	replica, err := s.backend.Partition(topic, p.Partition)
+	replica, err := s.backend.Partition(topic, uuid.Nil, p.Partition)
 	if err != nil {
 		return stored{err: err}
 	}

@@ -83,9 +83,15 @@ func (b *backend) DeleteTopic(ctx context.Context, name string, id uuid.UUID) er
 }
 
 // Partition implements kafka.Backend.
-func (b *backend) Partition(topic string, index int32) (kafka.Partition, error) {
+func (b *backend) Partition(topic string, id uuid.UUID, index int32) (kafka.Partition, error) {
 	n := b.n
-	t := n.replica.View().Machine.TopicByName(topic)
+	m := n.replica.View().Machine
+	t := m.TopicByName(topic)
+	if id != uuid.Nil {
+		if t = m.TopicByID(id); t == nil {
+			return nil, kerr.UnknownTopicID
+		}
+	}
 	if t == nil || index < 0 || index >= t.Partitions {
 		return nil, kerr.UnknownTopicOrPartition
 	}

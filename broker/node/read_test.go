@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -20,7 +21,7 @@ func parts(t *testing.T, nodes []*Node) []kafka.Partition {
 	waitWell(t, nodes)
 	var out []kafka.Partition
 	for _, n := range nodes {
-		p, err := (&backend{n: n}).Partition("t", 0)
+		p, err := (&backend{n: n}).Partition("t", uuid.Nil, 0)
 		require.NoError(t, err)
 		out = append(out, p)
 	}
@@ -108,10 +109,17 @@ func TestReads(t *testing.T) {
 		_, _, err = p[1].EpochEnd(2, -1)
 		require.ErrorIs(t, err, kerr.NotLeaderForPartition)
 
-		_, err = (&backend{n: nodes[0]}).Partition("t", 3)
+		_, err = (&backend{n: nodes[0]}).Partition("t", uuid.Nil, 3)
 		require.ErrorIs(t, err, kerr.UnknownTopicOrPartition)
-		_, err = (&backend{n: nodes[0]}).Partition("u", 0)
+		_, err = (&backend{n: nodes[0]}).Partition("u", uuid.Nil, 0)
 		require.ErrorIs(t, err, kerr.UnknownTopicOrPartition)
+		_, err = (&backend{n: nodes[0]}).Partition("", uuid.UUID{1}, 0)
+		require.ErrorIs(t, err, kerr.UnknownTopicID)
+		byID, err := (&backend{n: nodes[0]}).Partition("", (&backend{n: nodes[0]}).Cluster().Topics[0].ID, 0)
+		require.NoError(t, err)
+		got, err = byID.Read(kafka.Consumer, 0, 1<<20, true, -1)
+		require.NoError(t, err)
+		require.EqualValues(t, 5, got.Committed)
 		require.NoError(t, (&backend{n: nodes[1]}).DeleteTopic(context.Background(), "t", [16]byte{}))
 		_, err = p[0].Read(kafka.Consumer, 0, 1<<20, true, -1)
 		require.ErrorIs(t, err, kerr.UnknownTopicOrPartition)

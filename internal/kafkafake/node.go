@@ -55,9 +55,16 @@ func (n *Node) DeleteTopic(_ context.Context, name string, id uuid.UUID) error {
 }
 
 // Partition implements kafka.Backend.
-func (n *Node) Partition(name string, partition int32) (kafka.Partition, error) {
+func (n *Node) Partition(name string, id uuid.UUID, partition int32) (kafka.Partition, error) {
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()
+	if id != uuid.Nil {
+		i := slices.IndexFunc(n.c.order, func(name string) bool { return n.c.topics[name].id == id })
+		if i < 0 {
+			return nil, fmt.Errorf("topic id %v: %w", id, kerr.UnknownTopicID)
+		}
+		name = n.c.order[i]
+	}
 	t, ok := n.c.topics[name]
 	if !ok || partition < 0 || int(partition) >= len(t.parts) {
 		return nil, fmt.Errorf("partition %q/%d: %w", name, partition, kerr.UnknownTopicOrPartition)
