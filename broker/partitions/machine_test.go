@@ -3,6 +3,7 @@ package partitions
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
@@ -117,6 +118,30 @@ func TestOffsetsAndPositions(t *testing.T) {
 	require.False(t, ok)
 	_, ok = p.AtTime(1<<40, 6000)
 	require.False(t, ok)
+}
+
+// Producers' clocks go back and forth: what is looked for is the first batch in the order of the log.
+func TestAtTimeWithClocksThatGoBack(t *testing.T) {
+	f := newFeeder(0, 1)
+	require.NoError(t, f.topic("t", 1, 1))
+	times := []int64{50, 40, 70, 10, 70, 65, 90}
+	for _, at := range times {
+		s := plain(1)
+		s.time = at
+		require.NoError(t, f.batch(1, 0, s))
+	}
+	p := f.m.Partition(topicID(1), 0)
+	for timestamp := int64(0); timestamp < 100; timestamp += 5 {
+		for limit := range int64(len(times) + 1) {
+			want := slices.IndexFunc(times[:limit], func(at int64) bool { return at >= timestamp })
+			e, ok := p.AtTime(timestamp, limit)
+			require.Equal(t, want >= 0, ok, "timestamp %d, limit %d", timestamp, limit)
+			if ok {
+				require.EqualValues(t, want, e.BaseOffset)
+				require.Equal(t, times[want], e.MaxTimestamp)
+			}
+		}
+	}
 }
 
 func TestEpochTable(t *testing.T) {

@@ -14,7 +14,7 @@ const indexChunk = 1024
 // Entry is one batch in a partition's index.
 type Entry struct {
 	BaseOffset   int64
-	MaxTimestamp int64 // ms
+	MaxTimestamp int64 // ms; the greatest of this batch and those before it
 	Start        int64 // log position of the frame
 	Size         int32 // of the frame: Start+Size is the position after it
 	LastDelta    int32 // BaseOffset+LastDelta is the last offset
@@ -88,20 +88,16 @@ func (p *Partition) Batches(offset, limit int64, maxBytes int) []Entry {
 	return out
 }
 
-// AtTime returns the first batch below limit whose greatest timestamp is at least timestamp (ms).
+// AtTime returns the first batch below limit whose greatest timestamp is at least timestamp (ms); it is the first at which MaxTimestamp is, and
+// MaxTimestamp is its own.
 func (p *Partition) AtTime(timestamp, limit int64) (Entry, bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	for i := range p.count {
-		e := p.at(i)
-		if e.Next() > limit {
-			break
-		}
-		if e.MaxTimestamp >= timestamp {
-			return e, true
-		}
+	i := sort.Search(p.count, func(i int) bool { return p.at(i).MaxTimestamp >= timestamp })
+	if i == p.count || p.at(i).Next() > limit {
+		return Entry{}, false
 	}
-	return Entry{}, false
+	return p.at(i), true
 }
 
 // EpochEnd returns the greatest known epoch that is not above epoch and the offset at which it ended (OffsetForLeaderEpoch,
@@ -156,6 +152,9 @@ func (p *Partition) apply(f Frame, base int64, h BatchHeader) error {
 		return fmt.Errorf("%w: %s-%d: batch at offset %d, expected %d", ErrPayload, p.Name, p.Index, base, p.next)
 	}
 	e := Entry{BaseOffset: base, MaxTimestamp: h.MaxTimestamp, Start: f.Start, Size: int32(f.End - f.Start), LastDelta: h.LastOffsetDelta}
+	if p.count > 0 {
+		e.MaxTimestamp = max(e.MaxTimestamp, p.at(p.count-1).MaxTimestamp)
+	}
 	if p.count%indexChunk == 0 {
 		p.chunks = append(p.chunks, make([]Entry, 0, firstChunk(p.count)))
 	}
