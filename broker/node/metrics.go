@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/assay-project/assay/broker/kafka"
 	"github.com/assay-project/assay/broker/replication/masterslave"
 )
 
@@ -28,8 +29,8 @@ type metrics struct {
 	flushes      prometheus.Histogram
 }
 
-// newMetrics makes the metrics. status tells the node's status when they are collected.
-func newMetrics(status func() masterslave.Status) *metrics {
+// newMetrics makes the metrics. status tells the node's status when they are collected, stats what its server has done.
+func newMetrics(status func() masterslave.Status, stats func() kafka.Stats) *metrics {
 	buckets := prometheus.ExponentialBuckets(50e-6, 2, 18) // 50 us to 6.5 s
 	m := &metrics{
 		registry:     prometheus.NewRegistry(),
@@ -41,7 +42,24 @@ func newMetrics(status func() masterslave.Status) *metrics {
 		flushes:      prometheus.NewHistogram(prometheus.HistogramOpts{Name: "assay_flush_seconds", Help: "Duration of a flush of the log.", Buckets: buckets}),
 	}
 	m.registry.MustRegister(m.produce, m.produceBytes, m.fetch, m.fetchBytes, m.appends, m.flushes, newStatusCollector(status))
+	m.registry.MustRegister(serverCollectors(stats)...)
 	return m
+}
+
+// serverCollectors tell what the protocol server counts.
+func serverCollectors(stats func() kafka.Stats) []prometheus.Collector {
+	counter := func(name, help string, value func(kafka.Stats) int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value(stats())) })
+	}
+	return []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "assay_connections", Help: "Connections of clients that are open."},
+			func() float64 { return float64(stats().Connections) }),
+		counter("assay_connections_refused_total", "Connections of clients that were closed because too many were open.", func(s kafka.Stats) int64 { return s.Refused }),
+		counter("assay_connections_malformed_total", "Connections of clients that were closed because of what they sent.", func(s kafka.Stats) int64 { return s.Malformed }),
+		counter("assay_requests_total", "Requests of clients.", func(s kafka.Stats) int64 { return s.Requests }),
+		counter("assay_request_bytes_total", "Bytes of clients' requests.", func(s kafka.Stats) int64 { return s.BytesIn }),
+		counter("assay_response_bytes_total", "Bytes of responses to clients.", func(s kafka.Stats) int64 { return s.BytesOut }),
+	}
 }
 
 func (m *metrics) handler() http.Handler {

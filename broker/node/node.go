@@ -60,7 +60,7 @@ func New(cfg Config, env Env) (*Node, error) {
 			n.group = m.Group
 		}
 	}
-	n.metrics = newMetrics(n.Status)
+	n.metrics = newMetrics(n.Status, func() kafka.Stats { return n.server.Stats() })
 	n.replica, err = masterslave.Open(masterslave.Config{
 		Cluster: cfg.Cluster, Node: cfg.ID, Members: cfg.Members(), Options: opts, FS: env.FS, Dial: env.Dial,
 		Rand: split(env.Rand), Logger: n.logger, Observer: n.metrics,
@@ -132,7 +132,7 @@ func (n *Node) Start(ctx context.Context) error {
 	n.replica.Start(peers)
 	n.goes("clients", func() error { return n.server.Serve(clients) })
 	if scrapes != nil {
-		n.http = &http.Server{Handler: n.metrics.handler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second}
+		n.http = &http.Server{Handler: n.metrics.handler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute}
 		n.goes("metrics", func() error { return n.http.Serve(scrapes) })
 	}
 	n.logger.Info("node started", "cluster", n.cfg.Cluster, "group", n.group, "mode", n.cfg.Mode, "options", n.cfg.Options,

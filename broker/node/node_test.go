@@ -103,6 +103,30 @@ func TestClientEndToEnd(t *testing.T) {
 		require.NoError(t, resp.Body.Close())
 		require.Contains(t, string(body), `assay_role{role="leader"} 1`)
 		require.Contains(t, string(body), "assay_epoch 4")
+		require.Regexp(t, `(?m)^assay_connections [1-9]`, string(body))
+		require.Regexp(t, `(?m)^assay_requests_total [1-9]`, string(body))
+		require.Regexp(t, `(?m)^assay_request_bytes_total [1-9]`, string(body))
+		require.Regexp(t, `(?m)^assay_response_bytes_total [1-9]`, string(body))
+		require.Contains(t, string(body), "assay_connections_malformed_total 0")
+		require.Contains(t, string(body), "assay_connections_refused_total 0")
+	})
+}
+
+// A scraper that keeps its connection and asks no more is let go.
+func TestIdleScraperIsLetGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nw, nodes, _ := simulated(t, 1, nil)
+		defer nw.Close()
+		defer func() { require.NoError(t, nodes[0].Stop(context.Background())) }()
+		conn, err := nw.Host("scraper").Dial(context.Background(), "tcp", "n1:9094")
+		require.NoError(t, err)
+		_, err = io.WriteString(conn, "GET /metrics HTTP/1.1\r\nHost: n1\r\n\r\n")
+		require.NoError(t, err)
+		start := time.Now()
+		require.NoError(t, conn.SetReadDeadline(start.Add(time.Hour)))
+		body, err := io.ReadAll(conn)
+		require.NoError(t, err, "after %v", time.Since(start))
+		require.Contains(t, string(body), "assay_role")
 	})
 }
 

@@ -13,7 +13,6 @@ import (
 	"github.com/assay-project/assay/broker/kafka"
 	"github.com/assay-project/assay/broker/partitions"
 	"github.com/assay-project/assay/broker/replication"
-	"github.com/assay-project/assay/broker/replication/masterslave"
 )
 
 var _ replication.Log = (*scriptedLog)(nil)
@@ -91,7 +90,7 @@ func TestSafetyReads(t *testing.T) {
 				}
 				return c.frame, c.err
 			}
-			n := &Node{metrics: newMetrics(func() masterslave.Status { return masterslave.Status{} })}
+			n := &Node{metrics: newMetrics(nil, nil)}
 			p := &partition{n: n, log: l, part: m.TopicByName("t").Local(0, 1)}
 			got, err := p.Read(c.as, 0, 1<<20, true, -1)
 			if c.want == nil {
@@ -112,7 +111,7 @@ func TestNothingIsReadInVain(t *testing.T) {
 		require.Fail(t, "the log was read")
 		return commitlog.Frame{}, nil
 	}
-	n := &Node{metrics: newMetrics(func() masterslave.Status { return masterslave.Status{} })}
+	n := &Node{metrics: newMetrics(nil, nil)}
 	p := &partition{n: n, log: l, part: m.TopicByName("t").Local(0, 1)}
 	for _, maxBytes := range []int{0, 1, 199} { // the frame has 200
 		got, err := p.Read(kafka.Consumer, 0, maxBytes, false, -1)
