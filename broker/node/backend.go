@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 
@@ -109,15 +108,11 @@ func (b *backend) Progress() <-chan struct{} { return b.n.replica.Progress() }
 func brokerViews(nodes []Member) ([]kafka.BrokerView, error) {
 	out := make([]kafka.BrokerView, len(nodes))
 	for i, m := range nodes {
-		host, port, err := net.SplitHostPort(m.Kafka)
+		host, port, err := parseAddr(fmt.Sprintf("nodes: node %d: kafka", m.ID), m.Kafka)
 		if err != nil {
-			return nil, fmt.Errorf("nodes: node %d: kafka: %w", m.ID, err)
+			return nil, err
 		}
-		p, err := strconv.ParseUint(port, 10, 16)
-		if err != nil || p == 0 {
-			return nil, fmt.Errorf("nodes: node %d: kafka: port %q: 1 to 65535", m.ID, port)
-		}
-		out[i] = kafka.BrokerView{ID: m.ID, Host: host, Port: int32(p)}
+		out[i] = kafka.BrokerView{ID: m.ID, Host: host, Port: port}
 	}
 	return out, nil
 }

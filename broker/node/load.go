@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -31,6 +32,9 @@ func LoadConfig(r io.Reader) (Config, error) {
 	if len(b) > maxConfigBytes {
 		return Config{}, fmt.Errorf("configuration is longer than %d bytes", maxConfigBytes)
 	}
+	if err := wholeNumbers(b); err != nil {
+		return Config{}, fmt.Errorf("configuration: %w", err)
+	}
 	dec := yaml.NewDecoder(strings.NewReader(string(b)))
 	dec.KnownFields(true)
 	var cfg Config
@@ -48,6 +52,29 @@ func LoadConfig(r io.Reader) (Config, error) {
 		return Config{}, fmt.Errorf("configuration: %w", err)
 	}
 	return cfg, nil
+}
+
+// wholeNumbers refuses fractions where the configuration has whole numbers: the decoder would cut them off.
+func wholeNumbers(b []byte) error {
+	var document yaml.Node
+	if yaml.Unmarshal(b, &document) != nil {
+		return nil // the decoder says why
+	}
+	var walk func(n *yaml.Node) error
+	walk = func(n *yaml.Node) error {
+		for i, c := range n.Content {
+			if n.Kind == yaml.MappingNode && i%2 == 1 {
+				if key := n.Content[i-1].Value; (key == "id" || key == "group") && c.ShortTag() == "!!float" {
+					return fmt.Errorf("line %d: %s: %s is no whole number", c.Line, key, c.Value)
+				}
+			}
+			if err := walk(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return walk(&document)
 }
 
 // withDefaults fills in what may be left out.
@@ -112,13 +139,24 @@ func (c Config) check() (masterslave.Options, error) {
 }
 
 func checkAddr(what, addr string) error {
+	_, _, err := parseAddr(what, addr)
+	return err
+}
+
+// parseAddr splits an address; what names it in errors.
+func parseAddr(what, addr string) (host string, port int32, err error) {
 	if addr == "" {
-		return fmt.Errorf("%s: an address (host:port) is missing", what)
+		return "", 0, fmt.Errorf("%s: an address (host:port) is missing", what)
 	}
-	if _, _, err := net.SplitHostPort(addr); err != nil {
-		return fmt.Errorf("%s %q: %w", what, addr, err)
+	host, text, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, fmt.Errorf("%s %q: %w", what, addr, err)
 	}
-	return nil
+	p, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || p == 0 {
+		return "", 0, fmt.Errorf("%s %q: port %q: 1 to 65535 are allowed", what, addr, text)
+	}
+	return host, int32(p), nil
 }
 
 // checkNodes checks the list of nodes.
