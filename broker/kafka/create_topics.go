@@ -23,10 +23,8 @@ func createTopicsAPI() api {
 	}
 }
 
-const (
-	maxPartitions   = 10_000          // of one topic
-	maxAdminTimeout = 5 * time.Minute // for what creates or deletes
-)
+// maxAdminTimeout bounds what creates or deletes.
+const maxAdminTimeout = 5 * time.Minute
 
 // createTopics creates topics one after the other. How many replicas there are is the cluster's configuration: the replication factor
 // is checked for sense and otherwise ignored.
@@ -49,7 +47,7 @@ func createTopics(ctx context.Context, s *Server, req *kmsg.CreateTopicsRequest)
 		out.Topic = asked.Topic
 		out.NumPartitions, out.ReplicationFactor = -1, -1
 		var view TopicView
-		err := validSpec(asked, brokers)
+		err := s.validSpec(asked, brokers)
 		if times[asked.Topic] > 1 {
 			err = refuse(kerr.InvalidRequest, "topic %q is named %d times", asked.Topic, times[asked.Topic])
 		}
@@ -77,14 +75,14 @@ func (s *Server) create(ctx context.Context, t *kmsg.CreateTopicsRequestTopic, v
 	return view, err
 }
 
-func validSpec(t *kmsg.CreateTopicsRequestTopic, brokers int) error {
+func (s *Server) validSpec(t *kmsg.CreateTopicsRequestTopic, brokers int) error {
 	switch {
 	case len(t.ReplicaAssignment) > 0:
 		return refuse(kerr.InvalidReplicaAssignment, "topic %q: replicas cannot be assigned by hand", t.Topic)
 	case len(t.Configs) > 0:
 		return refuse(kerr.InvalidConfig, "topic %q: %s cannot be set on a topic", t.Topic, t.Configs[0].Name)
-	case t.NumPartitions < -1 || t.NumPartitions == 0 || t.NumPartitions > maxPartitions:
-		return refuse(kerr.InvalidPartitions, "topic %q: %d partitions; 1 to %d, or -1 for the default", t.Topic, t.NumPartitions, maxPartitions)
+	case t.NumPartitions < -1 || t.NumPartitions == 0 || int(t.NumPartitions) > s.cfg.MaxPartitions:
+		return refuse(kerr.InvalidPartitions, "topic %q: %d partitions; 1 to %d, or -1 for the default", t.Topic, t.NumPartitions, s.cfg.MaxPartitions)
 	case t.ReplicationFactor < -1 || t.ReplicationFactor == 0 || int(t.ReplicationFactor) > brokers:
 		return refuse(kerr.InvalidReplicationFactor, "topic %q: replication factor %d with %d brokers", t.Topic, t.ReplicationFactor, brokers)
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/assay-project/assay/broker/kafka"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -137,8 +138,10 @@ func TestCreateTopics(t *testing.T) {
 	require.NotZero(t, made.TopicID)
 	require.Equal(t, kerr.TopicAlreadyExists.Code, createOne(r, "a", 4, 2).ErrorCode)
 	require.EqualValues(t, 1, createOne(r, "b", -1, -1).NumPartitions, "the default")
-	for _, n := range []int32{0, -2, 10_001} {
-		require.Equal(t, kerr.InvalidPartitions.Code, createOne(r, "c", n, 1).ErrorCode)
+	for _, n := range []int32{0, -2, kafka.DefaultMaxPartitions + 1} {
+		refused := createOne(r, "c", n, 1)
+		require.Equal(t, kerr.InvalidPartitions.Code, refused.ErrorCode)
+		require.Contains(t, *refused.ErrorMessage, "1 to 4096")
 	}
 	for _, n := range []int16{0, -2, 3} {
 		require.Equal(t, kerr.InvalidReplicationFactor.Code, createOne(r, "c", 1, n).ErrorCode)

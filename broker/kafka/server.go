@@ -21,6 +21,7 @@ type Config struct {
 	MaxRequestBytes int           // a Produce request's size without its length; default 16 MiB. Other requests: at most 1 MiB.
 	MaxMessageBytes int           // a record batch's size (Kafka's message.max.bytes); default 1 MiB + 12
 	MaxFetchBytes   int           // record batches in one Fetch response, the first batch excepted; default 16 MiB
+	MaxPartitions   int           // of one topic; default 4096
 	MaxInFlight     int           // Produce requests of one connection that wait at once; default 256
 	IdleTimeout     time.Duration // a connection without a request is closed after it; default 10 min
 	IOTimeout       time.Duration // to receive the rest of a request whose length has come, or to send a response; default 30 s
@@ -39,6 +40,7 @@ const (
 	DefaultMaxRequestBytes = 16 << 20
 	DefaultMaxMessageBytes = 1<<20 + 12 // Kafka's message.max.bytes
 	DefaultMaxFetchBytes   = 16 << 20
+	DefaultMaxPartitions   = 4096
 	DefaultMaxInFlight     = 256
 	DefaultIdleTimeout     = 10 * time.Minute
 	DefaultIOTimeout       = 30 * time.Second
@@ -49,6 +51,7 @@ func (c Config) withDefaults() Config {
 	c.MaxRequestBytes = orDefault(c.MaxRequestBytes, DefaultMaxRequestBytes)
 	c.MaxMessageBytes = orDefault(c.MaxMessageBytes, DefaultMaxMessageBytes)
 	c.MaxFetchBytes = orDefault(c.MaxFetchBytes, DefaultMaxFetchBytes)
+	c.MaxPartitions = orDefault(c.MaxPartitions, DefaultMaxPartitions)
 	c.MaxInFlight = orDefault(c.MaxInFlight, DefaultMaxInFlight)
 	c.IdleTimeout = orDefault(c.IdleTimeout, DefaultIdleTimeout)
 	c.IOTimeout = orDefault(c.IOTimeout, DefaultIOTimeout)

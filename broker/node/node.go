@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/assay-project/assay/broker/kafka"
+	"github.com/assay-project/assay/broker/partitions"
 	"github.com/assay-project/assay/broker/replication/masterslave"
 )
 
@@ -69,7 +70,7 @@ func New(cfg Config, env Env) (*Node, error) {
 		return nil, fmt.Errorf("node %d: %w", cfg.ID, err)
 	}
 	n.server = kafka.NewServer(kafka.Config{
-		AutoCreateTopics: opts.AutoCreate, Rand: split(env.Rand), BrokerConfigs: n.brokerConfigs(), TopicConfigs: n.topicConfigs(),
+		MaxPartitions: partitions.MaxPartitions, AutoCreateTopics: opts.AutoCreate, Rand: split(env.Rand), BrokerConfigs: n.brokerConfigs(), TopicConfigs: n.topicConfigs(),
 	}, &backend{n: n}, n.logger)
 	return n, nil
 }
