@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -78,21 +79,16 @@ func New(cfg Config, env Env) (*Node, error) {
 // split gives a part of the node a random source of its own, since a source is for one goroutine.
 func split(r *rand.Rand) *rand.Rand { return rand.New(rand.NewPCG(r.Uint64(), r.Uint64())) }
 
-// brokerConfigs is what DescribeConfigs answers for a broker: every option of the mode.
+// brokerConfigs is what DescribeConfigs answers for a broker: the mode and its options.
 func (n *Node) brokerConfigs() map[string]string {
-	out := map[string]string{"mode": n.cfg.Mode}
-	for _, d := range masterslave.OptionDocs() {
-		out[d.Name] = d.Default
-		if v, set := n.cfg.Options[d.Name]; set {
-			out[d.Name] = v
-		}
-	}
+	out := n.opts.Values()
+	out["mode"] = n.cfg.Mode
 	return out
 }
 
-// topicConfigs is what DescribeConfigs answers for a topic.
+// topicConfigs is what DescribeConfigs answers for a topic, apart from what the server knows.
 func (n *Node) topicConfigs() map[string]string {
-	return map[string]string{"min.insync.replicas": fmt.Sprint(n.opts.Copies), "cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+	return map[string]string{"min.insync.replicas": strconv.Itoa(n.opts.Copies)}
 }
 
 // Start listens and serves. ctx bounds the start only. After an error the node is stopped.

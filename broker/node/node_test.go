@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/assay-project/assay/broker/replication/masterslave"
 	"github.com/assay-project/assay/internal/netsim"
@@ -110,6 +111,56 @@ func TestClientEndToEnd(t *testing.T) {
 		require.Contains(t, string(body), "assay_connections_malformed_total 0")
 		require.Contains(t, string(body), "assay_connections_refused_total 0")
 	})
+}
+
+// DescribeConfigs tells what holds: a replication=async broker has no number of copies.
+func TestConfigsAreDescribed(t *testing.T) {
+	for _, c := range []struct {
+		options       map[string]string
+		broker, topic map[string]string
+		without       string // of the broker's
+	}{
+		{
+			map[string]string{"replication": "sync", "copies": "3", "flush": "sync"},
+			map[string]string{"mode": "master-slave", "replication": "sync", "copies": "3", "flush": "sync", "broker.id": "1", "auto.create.topics.enable": "true"},
+			map[string]string{"min.insync.replicas": "3", "cleanup.policy": "delete", "max.message.bytes": "1048588"}, "-",
+		},
+		{
+			map[string]string{"auto.create.topics.enable": "false"},
+			map[string]string{"replication": "async", "flush": "async", "auto.create.topics.enable": "false"},
+			map[string]string{"min.insync.replicas": "1", "retention.ms": "-1"}, "copies",
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			nw, nodes, _ := simulated(t, 3, c.options)
+			defer nw.Close()
+			defer func() {
+				for _, n := range nodes {
+					require.NoError(t, n.Stop(context.Background()))
+				}
+			}()
+			waitWell(t, nodes)
+			parts(t, nodes)
+			cl, err := kgo.NewClient(kgo.SeedBrokers("n1:9092"), kgo.Dialer(nw.Host("client").Dial))
+			require.NoError(t, err)
+			defer cl.Close()
+			configs := func(kind kmsg.ConfigResourceType, name string) map[string]string {
+				req := kmsg.NewPtrDescribeConfigsRequest()
+				req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kind, ResourceName: name}}
+				resp, err := req.RequestWith(context.Background(), cl.Broker(1))
+				require.NoError(t, err)
+				got := map[string]string{}
+				for _, c := range resp.Resources[0].Configs {
+					got[c.Name] = *c.Value
+				}
+				return got
+			}
+			broker := configs(kmsg.ConfigResourceTypeBroker, "1")
+			require.Subset(t, broker, c.broker)
+			require.NotContains(t, broker, c.without)
+			require.Subset(t, configs(kmsg.ConfigResourceTypeTopic, "t"), c.topic)
+		})
+	}
 }
 
 // A scraper that keeps its connection and asks no more is let go.
