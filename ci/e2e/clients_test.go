@@ -31,7 +31,7 @@ func TestRealClients(t *testing.T) {
 	}
 
 	produceFranz(t, c, topic, values("franz-1"))
-	produceSarama(t, c, topic, values("sarama-1"))
+	produceSarama(t, c, topic, values("sarama-1"), saramaConfig())
 	produceKcat(t, c, topic, values("kcat-1"))
 
 	c.kill(0)
@@ -43,24 +43,63 @@ func TestRealClients(t *testing.T) {
 	require.NoError(t, err, out)
 	require.Contains(t, out, "safe")
 	produceFranz(t, c, topic, values("franz-3"))
-	produceSarama(t, c, topic, values("sarama-2"))
+	produceSarama(t, c, topic, values("sarama-2"), saramaConfig())
 	produceKcat(t, c, topic, values("kcat-2"))
 
 	c.start(0) // the deposed leader comes back and follows
+	consumeEverywhere(t, c, topic, want)
+	for i := range 3 {
+		c.terminate(i)
+	}
+}
+
+// TestCompression: what each client writes with each codec is stored as that client compressed it, and every client reads all of it.
+func TestCompression(t *testing.T) {
+	c := startProcesses(t, 2, `replication: sync, copies: "2"`)
+	const topic = "compressed"
+	var want []string
+	stored := map[uint8]int{} // messages per codec, by its number in Kafka
+	value := func(from, codec string, number uint8) []string {
+		v := from + "-" + codec + strings.Repeat("-compressible", 50)
+		want = append(want, v)
+		stored[number]++
+		return []string{v}
+	}
+	for number, codec := range []kgo.CompressionCodec{kgo.NoCompression(), kgo.GzipCompression(), kgo.SnappyCompression(), kgo.Lz4Compression(), kgo.ZstdCompression()} {
+		produceFranz(t, c, topic, value("franz", fmt.Sprint(number), uint8(number)), kgo.ProducerBatchCompression(codec))
+	}
+	for _, codec := range []sarama.CompressionCodec{sarama.CompressionNone, sarama.CompressionGZIP, sarama.CompressionSnappy, sarama.CompressionLZ4, sarama.CompressionZSTD} {
+		cfg := saramaConfig()
+		cfg.Producer.Compression = codec
+		produceSarama(t, c, topic, value("sarama", codec.String(), uint8(codec)), cfg)
+	}
+	for codec, number := range map[string]uint8{"none": 0, "gzip": 1, "snappy": 2, "lz4": 0, "zstd": 4} { // lz4: see the README
+		produceKcat(t, c, topic, value("kcat", codec, number), "-z", codec)
+	}
+
+	consumeEverywhere(t, c, topic, want)
+	got := map[uint8]int{}
+	for _, r := range fetchFranz(t, c, topic, len(want)) {
+		got[r.Attrs.CompressionType()]++
+	}
+	require.Equal(t, stored, got)
+}
+
+// consumeEverywhere reads a topic with every client.
+func consumeEverywhere(t *testing.T, c *processes, topic string, want []string) {
+	t.Helper()
 	slices.Sort(want)
 	for name, consume := range map[string]func(*testing.T, *processes, string, int) []string{"franz-go": consumeFranz, "sarama": consumeSarama, "kcat": consumeKcat} {
 		got := consume(t, c, topic, len(want))
 		slices.Sort(got)
 		require.Equal(t, want, got, name)
 	}
-	for i := range 3 {
-		c.terminate(i)
-	}
 }
 
-func produceFranz(t *testing.T, c *processes, topic string, values []string) {
+func produceFranz(t *testing.T, c *processes, topic string, values []string, opts ...kgo.Opt) {
 	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(c.kafka...), kgo.AllowAutoTopicCreation(), kgo.MetadataMinAge(100*time.Millisecond))
+	opts = append(opts, kgo.SeedBrokers(c.kafka...), kgo.AllowAutoTopicCreation(), kgo.MetadataMinAge(100*time.Millisecond))
+	cl, err := kgo.NewClient(opts...)
 	require.NoError(t, err)
 	defer cl.Close()
 	var records []*kgo.Record
@@ -72,15 +111,24 @@ func produceFranz(t *testing.T, c *processes, topic string, values []string) {
 
 func consumeFranz(t *testing.T, c *processes, topic string, n int) []string {
 	t.Helper()
+	var got []string
+	for _, r := range fetchFranz(t, c, topic, n) {
+		got = append(got, string(r.Value))
+	}
+	return got
+}
+
+func fetchFranz(t *testing.T, c *processes, topic string, n int) []*kgo.Record {
+	t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(c.kafka...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	require.NoError(t, err)
 	defer cl.Close()
 	ctx := within(t, 60*time.Second)
-	var got []string
+	var got []*kgo.Record
 	for len(got) < n {
 		fetches := cl.PollFetches(ctx)
 		require.NoError(t, ctx.Err(), "%d of %d", len(got), n)
-		fetches.EachRecord(func(r *kgo.Record) { got = append(got, string(r.Value)) })
+		got = append(got, fetches.Records()...)
 	}
 	return got
 }
@@ -97,9 +145,9 @@ func saramaConfig() *sarama.Config {
 	return cfg
 }
 
-func produceSarama(t *testing.T, c *processes, topic string, values []string) {
+func produceSarama(t *testing.T, c *processes, topic string, values []string, cfg *sarama.Config) {
 	t.Helper()
-	p, err := sarama.NewSyncProducer(c.kafka, saramaConfig())
+	p, err := sarama.NewSyncProducer(c.kafka, cfg)
 	require.NoError(t, err)
 	for _, v := range values {
 		_, _, err := p.SendMessage(&sarama.ProducerMessage{Topic: topic, Value: sarama.StringEncoder(v)})
@@ -155,9 +203,10 @@ func kcat(t *testing.T) string {
 	return path
 }
 
-func produceKcat(t *testing.T, c *processes, topic string, values []string) {
+func produceKcat(t *testing.T, c *processes, topic string, values []string, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(within(t, 60*time.Second), kcat(t), "-P", "-b", strings.Join(c.kafka, ","), "-t", topic, "-X", "enable.idempotence=true")
+	args = append([]string{"-P", "-b", strings.Join(c.kafka, ","), "-t", topic, "-X", "enable.idempotence=true"}, args...)
+	cmd := exec.CommandContext(within(t, 60*time.Second), kcat(t), args...)
 	cmd.Stdin = strings.NewReader(strings.Join(values, "\n") + "\n")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
