@@ -128,6 +128,18 @@ func TestReads(t *testing.T) {
 	})
 }
 
+// Who is told that a topic was not created in time is told which, and what it may come to.
+func TestTopicInTooLittleTime(t *testing.T) {
+	inSimulation(t, 2, map[string]string{"replication": "sync", "copies": "2"}, func(nodes []*Node) {
+		require.NoError(t, nodes[1].Stop(context.Background()))
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, _, err := (&backend{n: nodes[0]}).CreateTopic(ctx, kafka.TopicSpec{Name: "slow"})
+		require.ErrorIs(t, err, kerr.RequestTimedOut)
+		require.ErrorContains(t, err, `topic "slow": too few nodes`)
+	})
+}
+
 // A consumer that is ahead of a follower waits; it is not told that its offset is out of range, which would make it start anew (VMS-16).
 func TestFollowerReads(t *testing.T) {
 	inSimulation(t, 2, map[string]string{"replication": "sync", "follower-read": "true"}, func(nodes []*Node) {

@@ -85,7 +85,7 @@ func (a *app) promote(ctx context.Context, f *promoteFlags) error {
 		}
 	}
 	if errors.Is(err, masterslave.ErrUnsafe) {
-		return fmt.Errorf("%w; bring more nodes back, or give --force and lose what only they hold", err)
+		return fmt.Errorf("%w; bring missing nodes back, and let the one that is to lead catch up, or give --force and lose what only others hold", err)
 	}
 	if err != nil {
 		return err

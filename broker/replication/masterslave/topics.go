@@ -121,7 +121,9 @@ func (r *Replica) answerTopic(ctx context.Context, req request) response {
 		}
 	}
 	if err == nil && w != nil {
-		err = w.wait(ctx)
+		if err = w.wait(ctx); err != nil && ctx.Err() != nil {
+			err = timedOut(fmt.Sprintf("topic %q: too few nodes have recorded it within the time given; it may be there later", req.Topic.Name))
+		}
 	}
 	if err == nil {
 		return response{Topic: &out}
