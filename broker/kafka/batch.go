@@ -103,7 +103,7 @@ func validateHeader(b []byte) error {
 // counts from 0, a key, a value and headers.
 func validateRecords(b []byte, count int32) error {
 	for i := range count {
-		size, n := binary.Varint(b)
+		size, n := varint32(b)
 		if n <= 0 || size < 0 || size > int64(len(b)-n) {
 			return refuse(kerr.InvalidRecord, "record %d of %d has no good length", i, count)
 		}
@@ -118,15 +118,29 @@ func validateRecords(b []byte, count int32) error {
 	return nil
 }
 
+// varint32 is binary.Varint for a 32-bit number: n is not positive for one of more than five bytes, too, which clients do not read.
+func varint32(b []byte) (v int64, n int) {
+	v, n = binary.Varint(b)
+	if n > binary.MaxVarintLen32 || v != int64(int32(v)) {
+		return 0, 0
+	}
+	return v, n
+}
+
 // goodRecord says whether r is one whole record of that offset delta.
 func goodRecord(r []byte, delta int64) bool {
 	if len(r) == 0 {
 		return false
 	}
-	r = r[1:] // attributes: unused
+	r = r[1:]                // attributes: unused
+	_, n := binary.Varint(r) // timestamp delta
+	if n <= 0 {
+		return false
+	}
+	r = r[n:]
 	ok := true
 	next := func() int64 {
-		v, n := binary.Varint(r)
+		v, n := varint32(r)
 		if n <= 0 {
 			ok = false
 			return 0
@@ -145,15 +159,15 @@ func goodRecord(r []byte, delta int64) bool {
 		}
 		r = r[n:]
 	}
-	next() // timestamp delta
 	if next() != delta {
 		return false
 	}
 	skip(true) // key
 	skip(true) // value
-	for headers := next(); headers > 0 && ok; headers-- {
+	headers := next()
+	for n := headers; n > 0 && ok; n-- {
 		skip(false)
 		skip(true)
 	}
-	return ok && len(r) == 0
+	return ok && headers >= 0 && len(r) == 0
 }

@@ -12,6 +12,14 @@ import (
 // changed is a good batch of three records with some bytes changed, and the CRC made right again.
 func changed(change func(b []byte) []byte) []byte { return seal(change(batch("a", "bb", "ccc"))) }
 
+// oneRecord is a batch of one record with those bytes behind its length: attributes, timestamp delta, offset delta, key, value, headers.
+func oneRecord(record ...byte) []byte {
+	b := append(batch("a")[:61], byte(2*len(record)))
+	b = append(b, record...)
+	binary.BigEndian.PutUint32(b[8:], uint32(len(b)-12))
+	return seal(b)
+}
+
 func TestValidateBatch(t *testing.T) {
 	be := binary.BigEndian
 	resize := func(b []byte) []byte { be.PutUint32(b[8:], uint32(len(b)-12)); return b }
@@ -57,6 +65,20 @@ func TestValidateBatch(t *testing.T) {
 		{"fewer records counted than there are", changed(func(b []byte) []byte { be.PutUint32(b[57:], 2); be.PutUint32(b[23:], 1); return b }), kerr.InvalidRecord},
 		{"wrong offset delta in a record", changed(func(b []byte) []byte { b[64] = 2; return b }), kerr.InvalidRecord},
 		{"record longer than the batch", changed(func(b []byte) []byte { b[61] = 0x7e; return b }), kerr.InvalidRecord},
+		{"good record", oneRecord(0, 0, 0, 1, 1, 0), nil},
+		{"negative number of headers", oneRecord(0, 0, 0, 1, 1, 1), kerr.InvalidRecord},
+		{"header without key", oneRecord(0, 0, 0, 1, 1, 2, 1, 1), kerr.InvalidRecord},
+		{"more headers than there are", oneRecord(0, 0, 0, 1, 1, 4, 0, 1), kerr.InvalidRecord},
+		{"two thousand million headers", oneRecord(0, 0, 0, 1, 1, 0xfe, 0xff, 0xff, 0xff, 0x0f), kerr.InvalidRecord},
+		{"key longer than the record", oneRecord(0, 0, 0, 8, 1, 0), kerr.InvalidRecord},
+		{"key of length -2", oneRecord(0, 0, 0, 3, 1, 0), kerr.InvalidRecord},
+		{"bytes behind the headers", oneRecord(0, 0, 0, 1, 1, 0, 0), kerr.InvalidRecord},
+		{"varint of six bytes", oneRecord(0, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0, 1, 1, 0), kerr.InvalidRecord},
+		{"varint beyond 32 bits", oneRecord(0, 0, 0, 1, 1, 0x80, 0x80, 0x80, 0x80, 0x20), kerr.InvalidRecord},
+		{"varint that does not end", oneRecord(0, 0, 0, 1, 1, 0x80), kerr.InvalidRecord},
+		{"timestamp delta that does not end", oneRecord(0, 0x80), kerr.InvalidRecord},
+		{"timestamp delta of ten bytes", oneRecord(0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 1, 1, 0), nil},
+		{"empty record", oneRecord(), kerr.InvalidRecord},
 		{"producer id -2", changed(func(b []byte) []byte { be.PutUint64(b[43:], ^uint64(1)); return b }), kerr.InvalidRecord},
 		{"producer without epoch", changed(func(b []byte) []byte { be.PutUint64(b[43:], 9); be.PutUint32(b[53:], 7); return b }), kerr.InvalidRecord},
 		{"producer without sequence", changed(func(b []byte) []byte { be.PutUint64(b[43:], 9); be.PutUint16(b[51:], 0); return b }), kerr.InvalidRecord},

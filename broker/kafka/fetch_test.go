@@ -227,6 +227,18 @@ func TestFetchLongPoll(t *testing.T) {
 		got, _ = values(t, resp.(*kmsg.FetchResponse).Topics[0].Partitions[0].RecordBatches)
 		require.Equal(t, []string{"a", "0", "1"}, got)
 
+		// Nothing is waited for that cannot come: more than MaxBytes, the partitions of a Fetch without any, what comes after another history.
+		nothing, full, diverged := fetchRequest(12, "t", 0, 0), fetchRequest(12, "t", 0, 0), fetchRequest(12, "t", 0, 5)
+		nothing.Topics = nil
+		full.MaxBytes = int32(len(batch("a")))
+		diverged.Topics[0].Partitions[0].LastFetchedEpoch = 1
+		for what, req := range map[string]*kmsg.FetchRequest{"no partitions": nothing, "full": full, "diverged": diverged} {
+			req.MaxWaitMillis, req.MinBytes = 5000, 1<<20
+			start = time.Now()
+			call[*kmsg.FetchResponse](consumer, req)
+			require.Less(t, time.Since(start), time.Second, what)
+		}
+
 		// Waiting ends when leadership does.
 		req.Topics[0].Partitions[0].FetchOffset = 3
 		consumer.send(req)

@@ -3,11 +3,13 @@ package kafka_test
 import (
 	"encoding/binary"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/assay-project/assay/broker/kafka"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -42,10 +44,33 @@ func FuzzRequestFrame(f *testing.F) {
 	})
 }
 
+// withHeaders is a batch of one idempotent record with a key, no value and two headers, one of them null; without its CRC.
+func withHeaders() []byte {
+	b := kmsg.RecordBatch{Magic: 2, ProducerID: 7, NumRecords: 1, FirstTimestamp: 5, MaxTimestamp: 5}
+	rec := []byte{0}
+	rec = kbin.AppendVarlong(rec, 0)
+	rec = kbin.AppendVarint(rec, 0)
+	rec = kbin.AppendVarintBytes(rec, []byte("key"))
+	rec = kbin.AppendVarint(rec, -1)
+	rec = kbin.AppendVarint(rec, 2)
+	rec = kbin.AppendVarintBytes(rec, []byte("h1"))
+	rec = kbin.AppendVarintBytes(rec, []byte("v1"))
+	rec = kbin.AppendVarintBytes(rec, []byte("h2"))
+	rec = kbin.AppendVarint(rec, -1)
+	b.Records = append(kbin.AppendVarint(nil, int32(len(rec))), rec...)
+	b.Length = int32(49 + len(b.Records))
+	return b.AppendTo(nil)
+}
+
 // A batch that passes has a whole header, says its own length, and has the records that it counts.
 func FuzzValidateBatch(f *testing.F) {
 	f.Add(batch("a", "bb", "ccc"), true)
 	f.Add(batch("a")[:61], true)
+	f.Add(seal(withHeaders()), true)
+	gzipped := batch("a", "b") // says that it is compressed
+	gzipped[22] = 1
+	f.Add(seal(gzipped), true)
+	f.Add(batch(strings.Repeat("x", 300)), false)
 	f.Add([]byte(nil), false)
 	f.Fuzz(func(t *testing.T, b []byte, sealed bool) {
 		if sealed && len(b) >= 61 {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -195,6 +196,17 @@ func TestProduceTimesOut(t *testing.T) {
 		require.Equal(t, kerr.RequestTimedOut.Code, p.ErrorCode)
 		require.Contains(t, *p.ErrorMessage, "2500 ms")
 		require.InDelta(t, 2500, time.Since(start).Milliseconds(), 10)
+		for asked, want := range map[int32]time.Duration{math.MaxInt32: 5 * time.Minute, -1: 0} {
+			req = produceRequest(9, -1, "t", 0, batch("v"))
+			req.TimeoutMillis = asked
+			r := w.raw(0)
+			start = time.Now()
+			r.send(req)
+			time.Sleep(want)
+			_, resp := r.receive(req)
+			require.Equal(t, kerr.RequestTimedOut.Code, resp.(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode)
+			require.InDelta(t, want.Seconds(), time.Since(start).Seconds(), 1, "asked for %d ms", asked)
+		}
 	})
 }
 
