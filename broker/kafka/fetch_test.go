@@ -286,3 +286,41 @@ func TestListOffsets(t *testing.T) {
 	require.Equal(t, kerr.InvalidRequest.Code, ask(3, -1, -1, "t").ErrorCode)
 	require.Equal(t, kerr.InvalidRequest.Code, ask(-1, -3, -1, "t").ErrorCode, "max timestamp came with version 7")
 }
+
+// KIP-320: where an epoch ended; a refusal says nothing of an epoch or an offset.
+func TestOffsetForLeaderEpoch(t *testing.T) {
+	w := loopback(t, 2, defaultConfig())
+	w.createTopic("t", 2) // node 1 leads partition 0, node 2 partition 1
+	r := w.raw(0)
+	onePart(r, produceRequest(9, -1, "t", 0, batch("a", "b")))
+	w.cluster.Lead("t", 0, 1) // epoch 2
+	onePart(r, produceRequest(9, -1, "t", 0, batch("c")))
+	for _, c := range []struct {
+		what                      string
+		topic                     string
+		partition, current, asked int32
+		want                      error
+		epoch                     int32
+		end                       int64
+	}{
+		{"an earlier epoch", "t", 0, -1, 1, nil, 1, 2},
+		{"the present epoch", "t", 0, 2, 2, nil, 2, 3},
+		{"an epoch to come", "t", 0, 2, 9, nil, 2, 3},
+		{"an epoch before the log", "t", 0, 2, 0, nil, -1, -1},
+		{"a client of an old epoch", "t", 0, 1, 1, kerr.FencedLeaderEpoch, -1, -1},
+		{"a client of a new epoch", "t", 0, 3, 1, kerr.UnknownLeaderEpoch, -1, -1},
+		{"another's partition", "t", 1, -1, 1, kerr.NotLeaderForPartition, -1, -1},
+		{"no such partition", "t", 7, -1, 1, kerr.UnknownTopicOrPartition, -1, -1},
+		{"no such topic", "u", 0, -1, 1, kerr.UnknownTopicOrPartition, -1, -1},
+	} {
+		req := kmsg.NewPtrOffsetForLeaderEpochRequest()
+		req.Version = 4
+		req.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: c.topic, Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{
+			{Partition: c.partition, CurrentLeaderEpoch: c.current, LeaderEpoch: c.asked},
+		}}}
+		got := call[*kmsg.OffsetForLeaderEpochResponse](r, req).Topics[0].Partitions[0]
+		require.Equal(t, c.epoch, got.LeaderEpoch, c.what)
+		require.Equal(t, c.end, got.EndOffset, c.what)
+		require.ErrorIs(t, kerr.ErrorForCode(got.ErrorCode), c.want, c.what)
+	}
+}

@@ -159,6 +159,7 @@ func filledAdmin(req kmsg.Request, version int16) (kmsg.Request, func(*testing.T
 		check = func(t *testing.T, r kmsg.Response) {
 			resp := r.(*kmsg.DescribeClusterResponse)
 			require.Equal(t, "fake", resp.ClusterID)
+			require.Equal(t, int32(1), resp.ControllerID)
 			require.Len(t, resp.Brokers, 2)
 		}
 	}

@@ -9,8 +9,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/assay-project/assay/broker/kafka"
+	"github.com/assay-project/assay/broker/partitions"
 )
 
 // parts returns partition t-0 of a topic that it makes, on each node.
@@ -108,6 +110,10 @@ func TestReads(t *testing.T) {
 		require.EqualValues(t, 5, end)
 		_, _, err = p[1].EpochEnd(2, -1)
 		require.ErrorIs(t, err, kerr.NotLeaderForPartition)
+		_, _, err = p[0].EpochEnd(2, 1)
+		require.ErrorIs(t, err, kerr.FencedLeaderEpoch)
+		_, _, err = p[0].EpochEnd(2, 3)
+		require.ErrorIs(t, err, kerr.UnknownLeaderEpoch)
 
 		_, err = (&backend{n: nodes[0]}).Partition("t", uuid.Nil, 3)
 		require.ErrorIs(t, err, kerr.UnknownTopicOrPartition)
@@ -125,6 +131,34 @@ func TestReads(t *testing.T) {
 		require.ErrorIs(t, err, kerr.UnknownTopicOrPartition)
 		_, err = p[0].Append(context.Background(), oneRecord(10), -1)
 		require.ErrorIs(t, err, kerr.UnknownTopicOrPartition)
+	})
+}
+
+// A timestamp is looked for among the records of a batch; a compressed batch is not unpacked, and its first record is as good.
+func TestTimestamps(t *testing.T) {
+	inSimulation(t, 1, nil, func(nodes []*Node) {
+		p := parts(t, nodes)
+		batch := func(attributes int16) []byte {
+			b := kmsg.RecordBatch{Magic: 2, Attributes: attributes, ProducerID: -1, FirstTimestamp: 100, MaxTimestamp: 130, NumRecords: 4, LastOffsetDelta: 3}
+			for i := range 4 {
+				r := kmsg.Record{TimestampDelta64: int64(10 * i), OffsetDelta: int32(i), Value: []byte("v")}
+				r.Length = int32(len(r.AppendTo(nil)) - 1) // below 64 it takes one byte
+				b.Records = r.AppendTo(b.Records)
+			}
+			b.Length = int32(49 + len(b.Records))
+			return b.AppendTo(nil)
+		}
+		_, err := p[0].Append(context.Background(), batch(0), -1)
+		require.NoError(t, err)
+		waitWell(t, nodes)
+		for at, want := range map[int64][2]int64{50: {0, 100}, 100: {0, 100}, 101: {1, 110}, 120: {2, 120}, 121: {3, 130}, 131: {-1, -1}} {
+			l, err := p[0].Offsets(kafka.Consumer, at, -1)
+			require.NoError(t, err)
+			require.Equal(t, want, [2]int64{l.Offset, l.Timestamp}, "timestamp %d", at)
+		}
+		const compressed = 1
+		at, offset := recordAt(batch(compressed), partitions.Entry{BaseOffset: 4, MaxTimestamp: 130}, 121)
+		require.Equal(t, [2]int64{4, 130}, [2]int64{offset, at})
 	})
 }
 
