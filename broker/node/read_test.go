@@ -207,6 +207,11 @@ func TestMetadata(t *testing.T) {
 				require.ElementsMatch(t, []int32{1, 2, 3}, p.ISR)
 			}
 		}
+		require.NoError(t, nodes[2].Stop(context.Background()))
+		time.Sleep(30 * time.Second)
+		p := (&backend{n: nodes[0]}).Cluster().Topics[0].Partitions[0]
+		require.Equal(t, []int32{1, 2, 3}, p.Replicas)
+		require.ElementsMatch(t, []int32{1, 2}, p.ISR, "node 3 is down")
 	})
 }
 
