@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,46 @@ func TestNode(t *testing.T) {
 	var line map[string]any
 	require.NoError(t, json.Unmarshal([]byte(first), &line), "logs are JSON lines: %s", first)
 	require.Contains(t, line, "msg")
+}
+
+// TestNodeRefuses: what a node cannot start with is one line on standard error that names it, and exit code 1.
+func TestNodeRefuses(t *testing.T) {
+	good, _ := writeConfig(t)
+	text, err := os.ReadFile(good)
+	require.NoError(t, err)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	changed := func(from, to string) string {
+		file := filepath.Join(t.TempDir(), "bad.yaml")
+		bad := regexp.MustCompile(from).ReplaceAllLiteralString(string(text), to)
+		require.NotEqual(t, string(text), bad)
+		require.NoError(t, os.WriteFile(file, []byte(bad), 0o644))
+		return file
+	}
+	for what, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no file named":         {nil, "node needs --config FILE"},
+		"no such file":          {[]string{"--config", filepath.Join(t.TempDir(), "none.yaml")}, "none.yaml: no such file"},
+		"a directory":           {[]string{"--config", t.TempDir()}, "is a directory"},
+		"an argument":           {[]string{good}, "takes flags only"},
+		"unknown key":           {[]string{"--config", changed("id: 1\n", "id: 1\nclutser: x\n")}, "bad.yaml: configuration: yaml: unmarshal errors:;   line 3: field clutser not found"},
+		"no data directory":     {[]string{"--config", changed("data: .*", "")}, "data: a directory for the log is missing"},
+		"data below a file":     {[]string{"--config", changed("data: .*", "data: "+good+"/data")}, "not a directory"},
+		"address in use":        {[]string{"--config", changed("listen: .*", "listen: "+taken.Addr().String())}, "listen for clients at " + taken.Addr().String()},
+		"metrics' port in use":  {[]string{"--config", changed("listen: ", "metrics: "+taken.Addr().String()+"\nlisten: ")}, "listen for metrics at " + taken.Addr().String()},
+		"address of some other": {[]string{"--config", changed("listen: .*", "listen: 192.0.2.1:9092")}, "listen for clients at 192.0.2.1:9092"},
+	} {
+		r := runCLI(t, append([]string{"node"}, c.args...)...)
+		require.Equal(t, 1, r.code, what)
+		require.Empty(t, r.stdout, what)
+		lines := strings.Split(strings.TrimSpace(r.stderr), "\n")
+		require.Contains(t, lines[len(lines)-1], "assay: ", what)
+		require.Contains(t, lines[len(lines)-1], c.want, what)
+		require.NotContains(t, r.stderr, "panic", what)
+	}
 }
 
 // TestPromoteWithoutNodes: nobody answers, so nothing is safe.
