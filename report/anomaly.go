@@ -13,7 +13,7 @@ import (
 const maxFaultsShown = 30
 
 // AnomalyText writes one anomaly with its witnesses in full, and the faults between them. n counts from 1 in d.Findings.
-func AnomalyText(w io.Writer, d *Document, h histories.Reader, n int, color bool) error {
+func AnomalyText(w io.Writer, d *Document, h histories.Reader, n int, term Terminal) error {
 	if n < 1 || n > len(d.Findings) {
 		if len(d.Findings) == 0 {
 			return fmt.Errorf("anomaly %d: this run has none", n)
@@ -21,7 +21,7 @@ func AnomalyText(w io.Writer, d *Document, h histories.Reader, n int, color bool
 		return fmt.Errorf("anomaly %d: this run has 1 to %d", n, len(d.Findings))
 	}
 	f := &d.Findings[n-1]
-	p := &printer{style: style(color)}
+	p := newPrinter(term)
 	word := p.style.red("excluded by the contract")
 	if f.Permitted {
 		word = p.style.yellow("permitted")
@@ -35,16 +35,13 @@ func AnomalyText(w io.Writer, d *Document, h histories.Reader, n int, color bool
 		p.line("partition %d%s%s", f.Part, listed("values", f.Values), listed("offsets", f.Offsets))
 	}
 	p.line("")
-	about := int64(histories.Unset)
-	if len(f.Values) > 0 {
-		about = f.Values[0]
-	}
+	about := subjectOf(f)
 	for _, l := range gather(h, d.Findings[n-1:n]).lines(f, maxFaultsShown) {
-		text := fmt.Sprintf("%s  op %-7d %s", stamp(&l.Op), l.Op.Index, describe(&l.Op, about))
+		var paint func(string) string
 		if l.Fault {
-			text = p.style.yellow(text)
+			paint = p.style.yellow
 		}
-		p.line("%s", text)
+		p.opLine(&l.Op, describe(&l.Op, about), paint)
 	}
 	_, err := io.WriteString(w, p.b.String())
 	return err

@@ -214,6 +214,9 @@ func niceStep(top int64) int64 {
 	}
 }
 
+// labelWidth is the room that the label of a fault takes, in percent of the width.
+const labelWidth = 7
+
 // band is a fault on the time axis.
 type band struct {
 	From, Width float64 // percent
@@ -221,6 +224,15 @@ type band struct {
 	Title       string
 	Hue         int // 0 to 5, by the fault's name
 	Instant     bool
+	Late        bool // near the end of the axis, so the label ends where the band does
+}
+
+// healedAt is when a fault was over, in ms: one that never was lasts to the end, and an instant ends as it begins.
+func healedAt(f *harness.FaultRecord, end time.Duration) int64 {
+	if f.HealedMS < 0 {
+		return max(end.Milliseconds(), f.AtMS)
+	}
+	return max(f.HealedMS, f.AtMS)
 }
 
 // faultLanes places the faults so that none covers another: each lane holds faults that do not overlap.
@@ -237,23 +249,24 @@ func faultLanes(faults []harness.FaultRecord, end time.Duration) [][]band {
 		if _, ok := hues[f.Name]; !ok {
 			hues[f.Name] = len(hues) % 6
 		}
-		healed := max(f.HealedMS, f.AtMS)
+		healed := healedAt(f, end)
 		b := band{From: percent(ms(f.AtMS), end), Label: f.Name, Hue: hues[f.Name], Instant: healed == f.AtMS}
 		b.Width = max(percent(ms(healed), end)-b.From, 0.15)
 		b.Title = fmt.Sprintf("%s %s on %s, %s to %s: %s", f.Name, f.Target, nodeList(f.Nodes), seconds(ms(f.AtMS)), seconds(ms(healed)), effectText(f))
 		if len(f.Nodes) > 0 {
 			b.Label += " " + nodeList(f.Nodes)
 		}
+		b.Late = b.From > 100-labelWidth
 		lanes = place(lanes, b)
 	}
 	return lanes
 }
 
-// place puts b into the first lane that is free where it begins. A label needs room: a band takes at least 4 % of the width.
+// place puts b into the first lane that is free where it begins. A label needs room.
 func place(lanes [][]band, b band) [][]band {
 	for i := range lanes {
 		last := lanes[i][len(lanes[i])-1]
-		if last.From+max(last.Width, 4) <= b.From {
+		if last.From+max(last.Width, labelWidth) <= b.From {
 			lanes[i] = append(lanes[i], b)
 			return lanes
 		}

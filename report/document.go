@@ -25,6 +25,8 @@ type Document struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// Removed says that the run directory was deleted after the judging, because nothing in it was worth keeping.
 	Removed bool `json:"-"`
+	// NoReport says that the page could not be written.
+	NoReport bool `json:"-"`
 }
 
 // Finding is one anomaly and the contract's word on it.

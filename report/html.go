@@ -182,7 +182,7 @@ func (p *page) charts(h histories.Reader, st *Stats) {
 	}
 	for i := range p.Summary.Faults {
 		f := &p.Summary.Faults[i]
-		p.Hover.Faults = append(p.Hover.Faults, [3]any{f.AtMS, max(f.HealedMS, f.AtMS), strings.TrimSpace(f.Name+" "+nodeList(f.Nodes)) + ": " + effectText(f)})
+		p.Hover.Faults = append(p.Hover.Faults, [3]any{f.AtMS, healedAt(f, st.End), strings.TrimSpace(f.Name+" "+nodeList(f.Nodes)) + ": " + effectText(f)})
 	}
 }
 
@@ -248,10 +248,7 @@ func findingGroups(d *Document, h histories.Reader) []findingGroup {
 
 // fill writes the witnesses' lines.
 func (r *findingRow) fill(e *evidence, f *Finding) {
-	about := int64(histories.Unset)
-	if len(f.Values) > 0 {
-		about = f.Values[0]
-	}
+	about := subjectOf(f)
 	lines := e.lines(f, maxPageFaultLines)
 	r.More = max(0, len(lines)-maxPageWitnesses)
 	for i := range lines[:len(lines)-r.More] {

@@ -203,26 +203,28 @@ func sendFate(sent, acked, weak, refused int) string {
 }
 
 // Text writes the life for a terminal.
-func (l *MessageLife) Text(w io.Writer, color bool) error {
-	p := &printer{style: style(color)}
+func (l *MessageLife) Text(w io.Writer, term Terminal) error {
+	p := newPrinter(term)
 	where := "nobody saw it at an offset"
 	if l.Offset != histories.Unset {
 		where = fmt.Sprintf("offset %d", l.Offset)
 	}
 	p.line("%s", p.style.bold(fmt.Sprintf("message %d, partition %d, %s", l.Value, l.Part, where)))
+	about := subject{l.Value, l.Offset}
 	for i := range l.Lines {
 		line := &l.Lines[i]
-		text := fmt.Sprintf("%s  op %-7d %s", stamp(&line.Op), line.Op.Index, describe(&line.Op, l.Value))
+		text := describe(&line.Op, about)
 		switch {
 		case line.Fault:
-			text = p.style.yellow(text)
+			p.opLine(&line.Op, text, p.style.yellow)
 		case line.Missed:
-			text = p.style.red(text + " - without it")
+			p.opLine(&line.Op, text+" - without it", p.style.red)
+		default:
+			p.opLine(&line.Op, text, nil)
 		}
-		p.line("%s", text)
 	}
 	p.line("")
-	p.line("%s", l.Judgement)
+	p.paragraph(0, l.Judgement)
 	_, err := io.WriteString(w, p.b.String())
 	return err
 }

@@ -13,9 +13,24 @@ import (
 // maxShownMsgs bounds how many messages of a read are written out.
 const maxShownMsgs = 6
 
-// describe writes one op as a line for people, without its time: "p3 send 4711 to partition 1 of n1: ok at offset 120". about is a value
-// whose neighbourhood is shown in a long read, or Unset.
-func describe(op *histories.Op, about int64) string {
+// subject is the message that lines about ops are about: in a long read its neighbourhood is shown, or what is in its place. Both
+// may be Unset.
+type subject struct{ value, offset int64 }
+
+// subjectOf is the first message that an anomaly names.
+func subjectOf(f *Finding) subject {
+	s := subject{histories.Unset, histories.Unset}
+	if len(f.Values) > 0 {
+		s.value = f.Values[0]
+	}
+	if len(f.Offsets) > 0 {
+		s.offset = f.Offsets[0]
+	}
+	return s
+}
+
+// describe writes one op as a line for people, without its time: "p3 send 4711 to partition 1 of n1: ok at offset 120".
+func describe(op *histories.Op, about subject) string {
 	if op.Process == histories.NemesisProcess {
 		return describeNemesis(op)
 	}
@@ -87,22 +102,22 @@ func sent(op *histories.Op) string {
 	return strings.Join(values, ",")
 }
 
-// read says what a read returned: how many messages, the offsets that they span, and the messages around about.
-func read(op *histories.Op, about int64) string {
+// read says what a read returned: how many messages, the offsets that they span, and the messages around what it is about.
+func read(op *histories.Op, about subject) string {
 	n := len(op.Msgs)
 	if n == 0 {
 		return "nothing" + highWater(op)
 	}
 	text := fmt.Sprintf("%s, offsets %d to %d", count(int64(n), "message"), op.Msgs[0].Offset, op.Msgs[n-1].Offset)
 	from, to := 0, min(n, maxShownMsgs)
-	if i := slices.IndexFunc(op.Msgs, func(m histories.Message) bool { return m.Value == about }); i >= 0 {
-		from = max(0, i-maxShownMsgs/2)
+	if i := whereabouts(op.Msgs, about); i >= 0 {
+		from = max(0, min(i-maxShownMsgs/2, n-maxShownMsgs))
 		to = min(n, from+maxShownMsgs)
 	}
 	shown := make([]string, 0, maxShownMsgs)
 	for _, m := range op.Msgs[from:to] {
 		s := fmt.Sprintf("%d:%d", m.Offset, m.Value)
-		if m.Value == about {
+		if m.Value == about.value {
 			s = "*" + s + "*"
 		}
 		shown = append(shown, s)
@@ -115,6 +130,22 @@ func read(op *histories.Op, about int64) string {
 		tail = " ..."
 	}
 	return text + " [" + lead + strings.Join(shown, " ") + tail + "]" + highWater(op)
+}
+
+// whereabouts is the index of the message, or else of the first one at or beyond its offset, or of the last one; -1 when its offset
+// is not known.
+func whereabouts(msgs []histories.Message, about subject) int {
+	if i := slices.IndexFunc(msgs, func(m histories.Message) bool { return m.Value == about.value }); i >= 0 {
+		return i
+	}
+	if about.offset == histories.Unset {
+		return -1
+	}
+	i := slices.IndexFunc(msgs, func(m histories.Message) bool { return m.Offset >= about.offset })
+	if i < 0 {
+		return len(msgs) - 1
+	}
+	return i
 }
 
 func highWater(op *histories.Op) string {

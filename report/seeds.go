@@ -11,8 +11,8 @@ import (
 const maxSeedLines = 40
 
 // SeedsText writes the summary of several seeds, for a terminal. Seeds that are valid are only counted. Its last line is the command that runs them again.
-func SeedsText(w io.Writer, s *harness.Summary, color bool) error {
-	p := &printer{style: style(color)}
+func SeedsText(w io.Writer, s *harness.Summary, term Terminal) error {
+	p := newPrinter(term)
 	byVerdict := map[string]int64{}
 	for i := range s.Seeds {
 		byVerdict[s.Seeds[i].Verdict]++

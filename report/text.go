@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,20 +11,41 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// textWidth is the width of wrapped lines, in runes: terminals have at least 80 columns, and longer lines are hard to read.
-const textWidth = 110
+// Bounds of the width of wrapped lines, in columns. Longer lines are hard to read, and in shorter ones a table has no room.
+const (
+	minTextWidth = 60
+	maxTextWidth = 110
+)
+
+// minLastColumn is what the last column of a table gets at least, whatever the width.
+const minLastColumn = 24
+
+// Terminal is what a text is written for. The zero value is a file or a pipe.
+type Terminal struct {
+	Color bool // it understands colours
+	Width int  // in columns; 0: unknown, which is no terminal
+}
+
+// columnGap is between the columns of a table.
+const columnGap = "   "
 
 // maxFaultLines bounds the list of faults on a terminal; the rest is in the HTML report.
 const maxFaultLines = 24
 
 // Text writes the summary of one run, for a terminal. Its last line is the command that runs the experiment again. st may be the
 // zero Stats when there is no history to measure.
-func Text(w io.Writer, d *Document, st *Stats, color bool) error {
-	p := &printer{style: style(color)}
+func Text(w io.Writer, d *Document, st *Stats, term Terminal) error {
+	p := newPrinter(term)
 	s := &d.Summary
 	p.verdict(s)
 	for _, warning := range d.Warnings {
-		p.line("%s %s", p.style.bold("note:"), clean(warning))
+		const word = "note:"
+		for i, l := range wrap(word+" "+clean(warning), p.textWidth()) {
+			if i == 0 {
+				l = p.style.bold(word) + strings.TrimPrefix(l, word)
+			}
+			p.line("%s", l)
+		}
 	}
 	p.unknown(s)
 	p.anomalies(d)
@@ -45,6 +67,17 @@ func Text(w io.Writer, d *Document, st *Stats, color bool) error {
 type printer struct {
 	b     strings.Builder
 	style style
+	width int // 0: no terminal
+}
+
+func newPrinter(term Terminal) *printer { return &printer{style: style(term.Color), width: term.Width} }
+
+// textWidth is the width of wrapped text.
+func (p *printer) textWidth() int {
+	if p.width == 0 {
+		return maxTextWidth
+	}
+	return min(max(p.width, minTextWidth), maxTextWidth)
 }
 
 func (p *printer) line(format string, args ...any) {
@@ -54,7 +87,7 @@ func (p *printer) line(format string, args ...any) {
 
 // paragraph writes wrapped text, indented.
 func (p *printer) paragraph(indent int, text string) {
-	for _, l := range wrap(clean(text), textWidth-indent) {
+	for _, l := range wrap(clean(text), p.textWidth()-indent) {
 		p.line("%s%s", strings.Repeat(" ", indent), l)
 	}
 }
@@ -69,7 +102,7 @@ func (p *printer) verdict(s *harness.Summary) {
 	if s.Interrupted && s.Verdict != "unknown" {
 		text += "; the run was interrupted"
 	}
-	lines := wrap(clean(text), textWidth)
+	lines := wrap(clean(text), p.textWidth())
 	word := strings.ToUpper(s.Verdict)
 	for i, l := range lines {
 		if i == 0 {
@@ -155,7 +188,7 @@ func (p *printer) operations(st *Stats) {
 	p.table(rows, 1)
 }
 
-// table writes rows aligned, the first one bold; columns from rightFrom on are right-aligned.
+// table writes rows aligned, the first one bold; columns from rightFrom on are right-aligned. A left-aligned last column is wrapped.
 func (p *printer) table(rows [][]string, rightFrom int) {
 	var widths []int
 	for _, row := range rows {
@@ -166,7 +199,18 @@ func (p *printer) table(rows [][]string, rightFrom int) {
 			widths[i] = max(widths[i], len([]rune(cell)))
 		}
 	}
+	start, last := 0, len(rows[0])-1
+	for _, w := range widths[:last] {
+		start += w + len(columnGap)
+	}
 	for r, row := range rows {
+		var more []string
+		if last < rightFrom {
+			if lines := wrap(row[last], max(p.textWidth()-start, minLastColumn)); len(lines) > 1 {
+				row = append(slices.Clone(row[:last]), lines[0])
+				more = lines[1:]
+			}
+		}
 		var b strings.Builder
 		for i, cell := range row {
 			pad := strings.Repeat(" ", widths[i]-len([]rune(cell)))
@@ -175,13 +219,34 @@ func (p *printer) table(rows [][]string, rightFrom int) {
 			} else {
 				b.WriteString(cell + pad)
 			}
-			b.WriteString("   ")
+			b.WriteString(columnGap)
 		}
 		text := strings.TrimRight(b.String(), " ")
 		if r == 0 {
 			text = p.style.bold(text)
 		}
 		p.line("%s", text)
+		for _, l := range more {
+			p.line("%s%s", strings.Repeat(" ", start), l)
+		}
+	}
+}
+
+// opLine writes an op, and wraps it where there is a terminal; elsewhere an op is one line, for grep. paint may be nil.
+func (p *printer) opLine(op *histories.Op, text string, paint func(string) string) {
+	if paint == nil {
+		paint = func(s string) string { return s }
+	}
+	lead := fmt.Sprintf("%s  op %-7d ", stamp(op), op.Index)
+	lines := []string{text}
+	if p.width > 0 {
+		lines = wrap(text, max(p.width-len(lead), minLastColumn))
+	}
+	for i, l := range lines {
+		if i > 0 {
+			lead = strings.Repeat(" ", len(lead))
+		}
+		p.line("%s", paint(lead+l))
 	}
 }
 
@@ -221,8 +286,11 @@ func orDash(s string) string {
 
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
-// lasted is how long a fault was on; an instant has no length, and one that was never healed no end.
+// lasted is how long a fault was on; an instant has no length.
 func lasted(f *harness.FaultRecord) string {
+	if f.HealedMS < 0 {
+		return "to the end"
+	}
 	if f.HealedMS <= f.AtMS {
 		return "-"
 	}
@@ -235,6 +303,8 @@ func effectText(f *harness.FaultRecord) string {
 		return f.Effect + "; error: " + f.Err
 	case f.Err != "":
 		return "error: " + f.Err
+	case f.Effect == "" && f.HealedMS < 0:
+		return "not known: the run ended first"
 	case f.Effect == "":
 		return "none"
 	}
@@ -269,7 +339,11 @@ func (p *printer) kept(d *Document) {
 	case d.Removed:
 		p.line("nothing to look at, so the run was not kept (--keep always keeps it)")
 	default:
-		p.line("kept in %s (report.html, history.jsonl)", run)
+		what := "report.html, history.jsonl"
+		if d.NoReport {
+			what = "history.jsonl"
+		}
+		p.line("kept in %s (%s)", run, what)
 		if len(d.Findings) > 0 {
 			p.line("look closer: assay show %s --anomaly %d%s", run, firstNumber(d), messageHint(d))
 		}

@@ -63,7 +63,7 @@ func TestTextGolden(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder
-			require.NoError(t, Text(&b, c.d, c.st, false))
+			require.NoError(t, Text(&b, c.d, c.st, Terminal{}))
 			golden(t, name, b.String())
 			lines := strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
 			require.Equal(t, c.d.Summary.Reproduce, lines[len(lines)-1], "the last line runs the experiment again")
@@ -72,11 +72,64 @@ func TestTextGolden(t *testing.T) {
 	}
 }
 
+// TestTextFitsTheTerminal: no line of a summary is longer than the terminal is wide, but the command, which is copied as it is.
+func TestTextFitsTheTerminal(t *testing.T) {
+	d := permitted()
+	d.Summary.Faults[0].Effect = "n1 killed, its disk with 813,502 bytes in 2 files deleted; then group 0 promoted: epoch 11, leader n2, forced"
+	d.Warnings = []string{strings.Repeat("word ", 60)}
+	st := Measure(small())
+	for _, width := range []int{80, 100, 120} {
+		var b strings.Builder
+		require.NoError(t, Text(&b, d, &st, Terminal{Width: width}))
+		require.NoError(t, AnomalyText(&b, d, small(), 1, Terminal{Width: width}))
+		life, err := Life(small(), 4)
+		require.NoError(t, err)
+		require.NoError(t, life.Text(&b, Terminal{Width: width}))
+		for line := range strings.Lines(b.String()) {
+			require.LessOrEqual(t, len(strings.TrimRight(line, "\n")), width, line)
+		}
+		require.Contains(t, b.String(), "forced", "nothing is cut")
+	}
+	var b strings.Builder
+	require.NoError(t, AnomalyText(&b, permitted(), small(), 1, Terminal{}))
+	require.Contains(t, b.String(), "p1 final partition 0 from offset 0 at n2: ok, 1 message, offsets 0 to 0 [0:5], committed 1\n", "an op is one line in a pipe")
+}
+
+// TestUnhealedFaults: a fault that the end of the run caught lasts to the end, and its effect is not none but not known.
+func TestUnhealedFaults(t *testing.T) {
+	f := harness.FaultRecord{Name: "kill", Nodes: []harness.NodeID{"n1"}, AtMS: 1000, HealedMS: -1}
+	require.Equal(t, "to the end", lasted(&f))
+	require.Contains(t, effectText(&f), "not known")
+	b := faultLanes([]harness.FaultRecord{f}, 4*time.Second)[0][0]
+	require.False(t, b.Instant)
+	require.InDelta(t, 75, b.Width, 0.1)
+	f.HealedMS = 1000
+	require.Equal(t, "-", lasted(&f))
+	require.Equal(t, "none", effectText(&f))
+	require.True(t, faultLanes([]harness.FaultRecord{f}, 4*time.Second)[0][0].Instant)
+}
+
+// TestReadsShowWhatIsInTheMessagesPlace: a long read that misses a message shows what it has instead, and not its beginning.
+func TestReadsShowWhatIsInTheMessagesPlace(t *testing.T) {
+	op := histories.New(histories.OK, 1, histories.Final)
+	op.From, op.HW = 0, 100
+	for o := range int64(100) {
+		if o != 50 {
+			op.Msgs = append(op.Msgs, histories.Message{Offset: o, Value: 1000 + o})
+		}
+	}
+	require.Contains(t, describe(&op, subject{value: 1070, offset: 70}), "[... 67:1067 68:1068 69:1069 *70:1070* 71:1071 72:1072 ...]")
+	require.Contains(t, describe(&op, subject{value: 7, offset: 50}), "[... 47:1047 48:1048 49:1049 51:1051 52:1052 53:1053 ...]")
+	require.Contains(t, describe(&op, subject{value: 7, offset: 99}), "[... 94:1094 95:1095 96:1096 97:1097 98:1098 99:1099]")
+	require.Contains(t, describe(&op, subject{value: 7, offset: histories.Unset}), "[0:1000 1:1001")
+	require.Contains(t, describe(&op, subject{value: 7, offset: 100}), "94:1094", "beyond its end: its last ones")
+}
+
 func TestTextColours(t *testing.T) {
 	var plain, colour strings.Builder
 	st := Measure(small())
-	require.NoError(t, Text(&plain, permitted(), &st, false))
-	require.NoError(t, Text(&colour, permitted(), &st, true))
+	require.NoError(t, Text(&plain, permitted(), &st, Terminal{}))
+	require.NoError(t, Text(&colour, permitted(), &st, Terminal{Color: true}))
 	require.NotContains(t, plain.String(), "\x1b")
 	require.Contains(t, colour.String(), "\x1b[1;33mPERMITTED\x1b[0m")
 }
@@ -92,11 +145,11 @@ func TestTextCannotSteerTheTerminal(t *testing.T) {
 	d.Findings[0].Explanation = d.Summary.Anomalies[0].Explanation
 	st := Measure(h)
 	var b strings.Builder
-	require.NoError(t, Text(&b, d, &st, false))
-	require.NoError(t, AnomalyText(&b, d, h, 1, false))
+	require.NoError(t, Text(&b, d, &st, Terminal{}))
+	require.NoError(t, AnomalyText(&b, d, h, 1, Terminal{}))
 	life, err := Life(h, 6)
 	require.NoError(t, err)
-	require.NoError(t, life.Text(&b, false))
+	require.NoError(t, life.Text(&b, Terminal{}))
 	require.NotContains(t, b.String(), "\x1b")
 	require.NotContains(t, b.String(), "\u009b")
 	require.Contains(t, b.String(), "evil")
@@ -113,17 +166,17 @@ func TestSeedsTextGolden(t *testing.T) {
 		},
 	}
 	var b strings.Builder
-	require.NoError(t, SeedsText(&b, &s, false))
+	require.NoError(t, SeedsText(&b, &s, Terminal{}))
 	golden(t, "seeds", b.String())
 }
 
 func TestAnomalyTextGolden(t *testing.T) {
 	var b strings.Builder
-	require.NoError(t, AnomalyText(&b, permitted(), small(), 1, false))
+	require.NoError(t, AnomalyText(&b, permitted(), small(), 1, Terminal{}))
 	golden(t, "anomaly", b.String())
-	require.ErrorContains(t, AnomalyText(&b, permitted(), small(), 2, false), "1 to 1")
-	require.ErrorContains(t, AnomalyText(&b, permitted(), small(), 0, false), "1 to 1")
-	require.ErrorContains(t, AnomalyText(&b, &Document{}, small(), 1, false), "has none")
+	require.ErrorContains(t, AnomalyText(&b, permitted(), small(), 2, Terminal{}), "1 to 1")
+	require.ErrorContains(t, AnomalyText(&b, permitted(), small(), 0, Terminal{}), "1 to 1")
+	require.ErrorContains(t, AnomalyText(&b, &Document{}, small(), 1, Terminal{}), "has none")
 }
 
 func TestLifeGolden(t *testing.T) {
@@ -131,7 +184,7 @@ func TestLifeGolden(t *testing.T) {
 		life, err := Life(small(), value)
 		require.NoError(t, err)
 		var b strings.Builder
-		require.NoError(t, life.Text(&b, false))
+		require.NoError(t, life.Text(&b, Terminal{}))
 		golden(t, name, b.String())
 	}
 	_, err := Life(small(), 99)

@@ -96,6 +96,8 @@ func (f *benchFlags) check() error {
 		}
 	}
 	switch {
+	case len(f.flush) == 0 || len(f.inFlight) == 0:
+		return errors.New("--flush and --in-flight: an empty list measures nothing; leave the flag out for the usual values")
 	case f.time < 100*time.Millisecond:
 		return fmt.Errorf("--time %v: give at least 100ms", f.time)
 	case f.size < 1 || f.size > 512<<10:
@@ -126,8 +128,7 @@ func (a *app) benchBroker(ctx context.Context, f *benchFlags) (err error) {
 		}
 	}
 	if f.json {
-		a.printJSON(result)
-		return nil
+		return a.printJSON(result)
 	}
 	return a.benchTable(result)
 }

@@ -21,6 +21,10 @@ type checkResult struct {
 	CheckMS   int64                    `json:"check_ms"`
 }
 
+func checkResultOf(s *harness.Summary) checkResult {
+	return checkResult{s.Verdict, s.Exit, s.Unknown, s.Anomalies, s.Ops, s.CheckMS}
+}
+
 func (a *app) checkCommand() *cobra.Command {
 	var (
 		asJSON  bool
@@ -48,8 +52,11 @@ A history without a manifest has no contract: any anomaly is exit 3. Nothing is 
 				for _, w := range res.Warnings {
 					fmt.Fprintln(a.stderr, "note: "+w)
 				}
-				a.printJSON(checkResult{s.Verdict, s.Exit, s.Unknown, s.Anomalies, s.Ops, s.CheckMS})
-			} else if err := report.Text(a.stdout, &res.Document, &res.Stats, a.color); err != nil {
+				err = a.printJSON(checkResultOf(&s))
+			} else {
+				err = report.Text(a.stdout, &res.Document, &res.Stats, a.term)
+			}
+			if err != nil {
 				return err
 			}
 			return exitWith(s.Exit)

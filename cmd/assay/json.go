@@ -9,12 +9,25 @@ import (
 )
 
 // printJSON writes one object on standard output.
-func (a *app) printJSON(v any) {
+func (a *app) printJSON(v any) error {
 	b, err := json.Marshal(v)
 	if err != nil { // cannot happen: every type that comes here has only encodable fields
 		panic(fmt.Sprintf("encoding a result: %v", err))
 	}
-	fmt.Fprintf(a.stdout, "%s\n", b)
+	_, err = fmt.Fprintf(a.stdout, "%s\n", b)
+	return err
+}
+
+// printError writes the object of a command that failed before there was a result; commands without one print nothing.
+func (a *app) printError(command, message string) error {
+	s := complete(harness.Summary{Verdict: harness.VerdictName(harness.ExitError), Exit: harness.ExitError, Unknown: []string{message}})
+	switch command {
+	case "run":
+		return a.printJSON(s)
+	case "check":
+		return a.printJSON(checkResultOf(&s))
+	}
+	return nil
 }
 
 // complete makes every list of s one that is there, so that scripts meet [] and never null.

@@ -57,7 +57,7 @@ func (a *app) list(what, env string) error {
 			fmt.Fprintf(w, "%s\t%s\n", m.Name, m.Doc)
 		}
 	case "options":
-		fmt.Fprintln(w, "option\tdefault\tallowed\tmodes\t")
+		fmt.Fprintln(w, "option\tdefault\tallowed\tmodes\twhat it is")
 		for _, o := range experiment.Options() {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", o.Name, o.Default, o.Allowed, strings.Join(o.Modes, ","), o.Doc)
 		}
@@ -69,7 +69,7 @@ func (a *app) list(what, env string) error {
 	return w.Flush()
 }
 
-// listFaults describes the faults, their roles and shapes, the default of each first.
+// listFaults describes the faults with their roles and shapes.
 func (a *app) listFaults(w *tabwriter.Writer, env string) error {
 	faults, err := experiment.Faults()
 	if err != nil {
@@ -93,6 +93,7 @@ func (a *app) listFaults(w *tabwriter.Writer, env string) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(a.stdout, "\nA fault is name[:role][/shape], e.g. kill, wipe:leader, partition:leader/alone/with-clients. The first role and shape are the default.")
+	fmt.Fprintln(a.stdout, "\nA fault is name[:role][/shape], e.g. kill, wipe:leader, partition:leader/alone/with-clients. "+
+		"Without a role it is the first one listed (promote: the node with the most), without a shape the first one.")
 	return nil
 }

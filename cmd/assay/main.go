@@ -10,14 +10,16 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/harness/cluster/sim"
 	"github.com/assay-project/assay/harness/experiment"
+	"github.com/assay-project/assay/report"
 )
 
 // version is set by the linker (-X main.version=...); without it the build information of the binary tells.
@@ -27,8 +29,7 @@ func main() {
 	sim.ChildMain(experiment.SimHandlers()) // a simulation runs in a child process of this program
 	a := &app{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		color:    term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
-		terminal: term.IsTerminal(int(os.Stderr.Fd())),
+		term: terminal(os.Stdout), errTerm: terminal(os.Stderr),
 	}
 	args := os.Args[1:]
 	if needsSupervisor(args) {
@@ -41,9 +42,21 @@ func main() {
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	color          bool // standard output is a terminal that may be coloured
-	terminal       bool // standard error is a terminal
+	term, errTerm  report.Terminal // what standard output and standard error are
 	clusters       clusters
+}
+
+// terminal says what f is. A terminal that does not tell its width has the 80 columns that all have.
+func terminal(f *os.File) report.Terminal {
+	fd := int(f.Fd())
+	if !term.IsTerminal(fd) {
+		return report.Terminal{}
+	}
+	width, _, err := term.GetSize(fd)
+	if err != nil || width <= 0 {
+		width = 80
+	}
+	return report.Terminal{Color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", Width: width}
 }
 
 // exitError ends the process with a code and without a message: the command has said everything.
@@ -60,7 +73,7 @@ func exitWith(code int) error {
 }
 
 // main runs one command and returns the exit code. An error of any kind is one line on standard error and exit 1; where
-// a JSON object was asked for, it is that object on standard output, too.
+// `run` or `check` was asked for a JSON object, it is that object on standard output, too.
 func (a *app) main(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
@@ -73,11 +86,23 @@ func (a *app) main(ctx context.Context, args []string) int {
 		return int(code)
 	}
 	message := oneLine(err)
-	if slices.Contains(args, "--json") && (cmd.Name() == "run" || cmd.Name() == "check") {
-		a.printJSON(complete(harness.Summary{Verdict: "error", Exit: 1, Unknown: []string{message}}))
+	if wantsJSON(args) {
+		err = a.printError(cmd.Name(), message)
 	}
 	fmt.Fprintln(a.stderr, "assay: "+message)
+	if err != nil && wantsJSON(args) {
+		fmt.Fprintln(a.stderr, "assay: "+oneLine(err))
+	}
 	return 1
+}
+
+// wantsJSON looks for --json on a command line that perhaps cannot be parsed.
+func wantsJSON(args []string) bool {
+	return slices.ContainsFunc(args, func(arg string) bool {
+		value, ok := strings.CutPrefix(arg, "--json=")
+		yes, err := strconv.ParseBool(value)
+		return arg == "--json" || ok && err == nil && yes
+	})
 }
 
 // guarded is main that survives a panic long enough to remove the cluster. The exit code is 1: a Go panic's own 2 would say "unknown".
@@ -94,8 +119,21 @@ func (a *app) guarded(ctx context.Context, args []string) (code int) {
 	return a.main(ctx, args)
 }
 
+// oneLine joins the lines of an error.
 func oneLine(err error) string {
-	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	var b strings.Builder
+	for line := range strings.FieldsFuncSeq(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }) {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		if s := b.String(); strings.HasSuffix(s, ":") {
+			b.WriteByte(' ')
+		} else if s != "" {
+			b.WriteString("; ")
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }
 
 func (a *app) root() *cobra.Command {
@@ -122,25 +160,32 @@ configuration's contract excludes; 4 anomalies that the configuration never prom
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetIn(a.stdin)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(a.runCommand(), a.checkCommand(), a.showCommand(), a.nodeCommand(), a.adminCommand(), a.listCommand(),
 		a.cleanCommand(), a.benchCommand(), a.versionCommand(), a.agentCommand())
-	root.InitDefaultHelpCmd()
-	for _, c := range root.Commands() {
-		if c.Name() == "help" {
-			c.Hidden = true
+	return root
+}
+
+// flagError says what is wrong with a flag in the form of every other bad value.
+func flagError(cmd *cobra.Command, err error) error {
+	var bad *pflag.InvalidValueError
+	if errors.As(err, &bad) {
+		wants := map[string]string{
+			"int": "a whole number", "int32": "a whole number", "int64": "a whole number", "uint64": "a whole number from 0 up to 2^64-1",
+			"intSlice": "whole numbers with commas between", "duration": "a duration with its unit, such as 10s or 1m30s", "bool": "true or false",
+		}[bad.GetFlag().Value.Type()]
+		if wants != "" {
+			return fmt.Errorf("--%s %q: give %s (see %s --help)", bad.GetFlag().Name, bad.GetValue(), wants, cmd.CommandPath())
 		}
 	}
-	return root
+	return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
 }
 
 // exactArgs refuses a wrong number of arguments in a sentence that says what is wanted.
 func exactArgs(n int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != n {
-			return fmt.Errorf("%s takes %s: got %d arguments (see %s --help)", cmd.CommandPath(), what, len(args), cmd.CommandPath())
+			return fmt.Errorf("%s takes %s: got %q (see %s --help)", cmd.CommandPath(), what, args, cmd.CommandPath())
 		}
 		return nil
 	}

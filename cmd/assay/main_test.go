@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -55,7 +57,7 @@ func TestBadInput(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"frob", `unknown command "frob"`},
 		{"run --frob", "unknown flag: --frob"},
-		{"run --nodes x", "invalid argument"},
+		{"run --nodes x", `--nodes "x": give a whole number`},
 		{"run extra", "takes flags only"},
 		{"run --env moon", "there is sim, docker"},
 		{"run --mode raft", "there is master-slave"},
@@ -88,7 +90,11 @@ func TestBadInput(t *testing.T) {
 		{"run --store=", "--store"},
 		{"run --seeds 0", "--seeds"},
 		{"run --jobs 0 --seeds 2", "--jobs"},
-		{"run --seed -1", "invalid argument"},
+		{"run --seed -1", `--seed "-1": give a whole number from 0`},
+		{"run --time 60", `--time "60": give a duration with its unit`},
+		{"run --json=maybe", "give true or false"},
+		{"run --nemesis=", "--nemesis is empty"},
+		{"run --plan=", "--plan is empty"},
 		{"run --plan nowhere.json", "no such file"},
 		{"run --plan noplan.json", "plan"},
 		{"run --plan plan.json", "cannot be carried out"},
@@ -112,6 +118,7 @@ func TestBadInput(t *testing.T) {
 		{"list faults --env moon", "there is sim, docker"},
 		{"bench", "assay bench broker"},
 		{"bench broker --flush maybe", "allowed are sync"},
+		{"bench broker --flush=", "measures nothing"},
 		{"bench broker --in-flight 0", "1 to 4096"},
 		{"bench broker --time 1ms", "at least 100ms"},
 		{"bench broker --size 0", "--size"},
@@ -133,7 +140,7 @@ func TestBadInput(t *testing.T) {
 func TestJSONErrors(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, args := range [][]string{
-		{"run", "--json", "--nodes", "0"}, {"run", "--json", "--frob"}, {"run", "--nemesis", "frob", "--json"}, {"check", "nowhere", "--json"},
+		{"run", "--json", "--nodes", "0"}, {"run", "--json", "--frob"}, {"run", "--nemesis", "frob", "--json"}, {"run", "--rate", "x", "--json=true"},
 	} {
 		r := runCLI(t, args...)
 		require.Equal(t, 1, r.code)
@@ -144,6 +151,33 @@ func TestJSONErrors(t *testing.T) {
 		require.Len(t, s.Unknown, 1)
 		require.NotContains(t, r.stdout, "null")
 	}
+	require.Empty(t, runCLI(t, "run", "--json=false", "--nodes", "0").stdout)
+	r := runCLI(t, "check", "nowhere", "--json")
+	require.Equal(t, 1, r.code)
+	var got map[string]any
+	require.NoError(t, json.Unmarshal([]byte(r.stdout), &got), r.stdout)
+	require.ElementsMatch(t, []string{"verdict", "exit", "unknown", "anomalies", "ops", "check_ms"}, keys(got))
+}
+
+// TestUnwrittenOutputIsAnError: a result that went nowhere is not a success, whatever it says.
+func TestUnwrittenOutputIsAnError(t *testing.T) {
+	t.Chdir(t.TempDir())
+	path := lossy(t)
+	for _, args := range []string{"version", "run --time 1s --seed 1", "run --time 1s --seed 1 --json", "run --time 1s --seed 1 --seeds 2 --json", "check --json " + path, "check " + path} {
+		var errOut bytes.Buffer
+		a := &app{stdin: strings.NewReader(""), stdout: fullPipe{}, stderr: &errOut}
+		require.Equal(t, 1, a.guarded(t.Context(), strings.Fields(args)), args)
+		require.Contains(t, errOut.String(), "no space", args)
+	}
+}
+
+// fullPipe takes nothing.
+type fullPipe struct{}
+
+func (fullPipe) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+func TestOneLine(t *testing.T) {
+	require.Equal(t, "yaml: errors: line 1: bad; line 2: worse", oneLine(errors.New("yaml: errors:\n  line 1: bad\n\n  line 2: worse\r\n")))
 }
 
 func TestHelpTeaches(t *testing.T) {

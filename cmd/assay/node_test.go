@@ -89,7 +89,7 @@ func TestNodeRefuses(t *testing.T) {
 		"no such file":          {[]string{"--config", filepath.Join(t.TempDir(), "none.yaml")}, "none.yaml: no such file"},
 		"a directory":           {[]string{"--config", t.TempDir()}, "is a directory"},
 		"an argument":           {[]string{good}, "takes flags only"},
-		"unknown key":           {[]string{"--config", changed("id: 1\n", "id: 1\nclutser: x\n")}, "bad.yaml: configuration: yaml: unmarshal errors:;   line 3: field clutser not found"},
+		"unknown key":           {[]string{"--config", changed("id: 1\n", "id: 1\nclutser: x\n")}, "bad.yaml: configuration: yaml: unmarshal errors: line 3: field clutser not found"},
 		"no data directory":     {[]string{"--config", changed("data: .*", "")}, "data: a directory for the log is missing"},
 		"data below a file":     {[]string{"--config", changed("data: .*", "data: "+good+"/data")}, "not a directory"},
 		"address in use":        {[]string{"--config", changed("listen: .*", "listen: "+taken.Addr().String())}, "listen for clients at " + taken.Addr().String()},

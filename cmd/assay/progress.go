@@ -22,6 +22,7 @@ const progressEvery = 200 * time.Millisecond
 // this process or another. A nil *progress shows nothing.
 type progress struct {
 	w     io.Writer
+	width int           // columns of the line
 	total time.Duration // of the load
 	seeds int
 	end   chan struct{}
@@ -35,12 +36,22 @@ type progress struct {
 
 // newProgress returns nil where nothing is to be shown.
 func (a *app) newProgress(f *runFlags) *progress {
-	if !f.progress && !a.terminal {
+	if !f.progress && a.errTerm.Width == 0 {
 		return nil
 	}
-	p := &progress{w: a.stderr, total: f.spec.Time, seeds: f.seeds, end: make(chan struct{}), done: make(chan struct{})}
+	p := &progress{w: a.stderr, width: lineWidth(a.errTerm.Width), total: f.spec.Time, seeds: f.seeds, end: make(chan struct{}), done: make(chan struct{})}
 	go p.show()
 	return p
+}
+
+// lineWidth is the length of the line: one column less than the terminal has, lest the cursor goes to the next one, and no more than
+// can be read.
+func lineWidth(columns int) int {
+	const usual, most = 80, 119
+	if columns == 0 {
+		columns = usual
+	}
+	return min(columns-1, most)
 }
 
 // follow shows the run from now on.
@@ -107,7 +118,7 @@ func (p *progress) line(t *tail) string {
 	if history == "" || !t.read(history) {
 		return ""
 	}
-	return t.line(p.total)
+	return t.line(p.total, p.width)
 }
 
 func seedsLine(verdicts []string, seeds int) string {
@@ -201,7 +212,8 @@ func (t *tail) add(op *histories.Op) {
 	}
 }
 
-func (t *tail) line(total time.Duration) string {
+// line is what is shown, in at most width columns.
+func (t *tail) line(total time.Duration, width int) string {
 	if !t.began {
 		return "starting"
 	}
@@ -221,7 +233,6 @@ func (t *tail) line(total time.Duration) string {
 	if len(t.faults) > 0 {
 		line += "  on: " + strings.Join(t.faults, ", ")
 	}
-	const width = 118
 	if r := []rune(line); len(r) > width {
 		line = string(r[:width-3]) + "..."
 	}

@@ -33,7 +33,7 @@ func TestTailFollowsAHistory(t *testing.T) {
 	}
 	const load = time.Minute
 	require.True(t, tl.read(path))
-	require.Equal(t, "starting", tl.line(load))
+	require.Equal(t, "starting", tl.line(load, 118))
 	write(5*time.Second, histories.New(histories.Invoke, 0, histories.Send))
 	for i, typ := range []histories.Type{histories.OK, histories.Weak, histories.Fail, histories.Info} {
 		write(time.Duration(6+i)*time.Second, histories.New(typ, 0, histories.Send))
@@ -41,21 +41,27 @@ func TestTailFollowsAHistory(t *testing.T) {
 	fault := histories.New(histories.Info, histories.NemesisProcess, histories.Inject)
 	fault.Fault, fault.Node = "kill:leader", "n1"
 	write(10*time.Second, fault)
-	line := tl.line(load)
+	line := tl.line(load, 118)
 	require.Contains(t, line, "  5s of 60s")
 	require.Contains(t, line, "ok 1 weak 1 info 1 fail 1")
 	require.Contains(t, line, "on: kill:leader n1")
 	fault.F = histories.Heal
 	write(70*time.Second, fault)
-	line = tl.line(load)
+	line = tl.line(load, 118)
 	require.NotContains(t, line, "on:")
 	require.Contains(t, line, "recovering")
 	require.Contains(t, line, " 60s of 60s", "the load is over")
 	write(71*time.Second, histories.New(histories.Invoke, 9, histories.Final))
-	require.Contains(t, tl.line(load), "final reads")
+	require.Contains(t, tl.line(load, 118), "final reads")
 	fault.F, fault.Fault = histories.Inject, strings.Repeat("x", 300)
 	write(72*time.Second, fault)
-	require.LessOrEqual(t, len(tl.line(load)), 118, "one line of a terminal")
+	require.LessOrEqual(t, len(tl.line(load, 118)), 118, "one line of a terminal")
+}
+
+func TestLineWidth(t *testing.T) {
+	for columns, want := range map[int]int{0: 79, 80: 79, 100: 99, 300: 119} {
+		require.Equal(t, want, lineWidth(columns))
+	}
 }
 
 func TestSeedsLine(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/harness/experiment"
 	"github.com/assay-project/assay/report"
 )
@@ -42,6 +43,9 @@ A fault is name[:role][/shape]; assay list faults has them all. Everything that 
   assay run --env docker --nemesis kill,partition:leader/alone --json`,
 		Args: exactArgs(0, "flags only"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("plan") && f.spec.Plan.File == "" {
+				return errors.New("--plan is empty: give a file, or leave the flag out")
+			}
 			if err := f.finish(cmd.Flags().Changed("seed")); err != nil {
 				return err
 			}
@@ -121,8 +125,11 @@ func parseSet(set []string) (map[string]string, error) {
 	return options, nil
 }
 
-// parseNemesis drops "none", which stands alone.
+// parseNemesis drops "none", which stands alone. An empty list is more likely an unset variable than a wish for no faults.
 func parseNemesis(faults []string) ([]string, error) {
+	if strings.TrimSpace(strings.Join(faults, "")) == "" {
+		return nil, errors.New("--nemesis is empty: give faults, or none")
+	}
 	var list []string
 	for _, f := range faults {
 		if f = strings.TrimSpace(f); f != "" && f != "none" {
@@ -162,12 +169,18 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 	if err != nil {
 		return a.failed(f, res, err)
 	}
-	if f.json {
-		a.printJSON(complete(res.Summary))
-	} else if err := report.Text(a.stdout, &res.Document, &res.Stats, a.color); err != nil {
+	if err := a.result(f, res); err != nil {
 		return err
 	}
 	return exitWith(res.Summary.Exit)
+}
+
+// result prints what came of a run.
+func (a *app) result(f *runFlags, res *experiment.Result) error {
+	if f.json {
+		return a.printJSON(complete(res.Summary))
+	}
+	return report.Text(a.stdout, &res.Document, &res.Stats, a.term)
 }
 
 // failed says that the harness failed, and where what there is of the run was left.
@@ -175,15 +188,11 @@ func (a *app) failed(f *runFlags, res *experiment.Result, err error) error {
 	if res == nil || res.Summary.Run == "" {
 		return err
 	}
-	if f.json {
-		a.printJSON(complete(res.Summary))
-		fmt.Fprintln(a.stderr, "assay: "+oneLine(err))
-		return exitError(1)
+	if perr := a.result(f, res); perr != nil {
+		err = errors.Join(err, perr)
 	}
-	if terr := report.Text(a.stdout, &res.Document, &res.Stats, a.color); terr != nil {
-		return errors.Join(err, terr)
-	}
-	return exitError(1)
+	fmt.Fprintln(a.stderr, "assay: "+oneLine(err))
+	return exitError(harness.ExitError)
 }
 
 func (a *app) runSeeds(ctx context.Context, f *runFlags, p *progress) error {
@@ -194,8 +203,11 @@ func (a *app) runSeeds(ctx context.Context, f *runFlags, p *progress) error {
 		return err
 	}
 	if f.json {
-		a.printJSON(complete(sum))
-	} else if err := report.SeedsText(a.stdout, &sum, a.color); err != nil {
+		err = a.printJSON(complete(sum))
+	} else {
+		err = report.SeedsText(a.stdout, &sum, a.term)
+	}
+	if err != nil {
 		return err
 	}
 	return exitWith(sum.Exit)

@@ -40,7 +40,7 @@ func (a *app) showCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return life.Text(a.stdout, a.color)
+			return life.Text(a.stdout, a.term)
 		},
 	}
 	cmd.Flags().Int64Var(&message, "message", 0, "the value of a message")
@@ -58,5 +58,5 @@ func (a *app) showAnomaly(ctx context.Context, path string, n int) error {
 	if err != nil {
 		return err
 	}
-	return report.AnomalyText(a.stdout, d, h, n, a.color)
+	return report.AnomalyText(a.stdout, d, h, n, a.term)
 }

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/harness/cluster/docker"
 )
 
@@ -73,7 +72,9 @@ func (a *app) supervise(child *exec.Cmd, jsonWanted bool, clean func(context.Con
 		message = fmt.Sprintf("the run broke off (%v), and what it made may be left: %v; assay clean removes it", child.ProcessState, oneLine(err))
 	}
 	if jsonWanted {
-		a.printJSON(complete(harness.Summary{Verdict: "error", Exit: 1, Unknown: []string{message}}))
+		if err := a.printError("run", message); err != nil {
+			message += "; and its result could not be written: " + oneLine(err)
+		}
 	}
 	fmt.Fprintln(a.stderr, "assay: "+message)
 	return 1
@@ -86,7 +87,7 @@ func (a *app) selfSupervised(args []string) int {
 		fmt.Fprintln(a.stderr, "assay: "+oneLine(err))
 		return 1
 	}
-	return a.supervise(exec.Command(self, args...), slices.Contains(args, "--json"), func(ctx context.Context) error {
+	return a.supervise(exec.Command(self, args...), wantsJSON(args), func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, abandonTime)
 		defer cancel()
 		_, err := docker.Clean(ctx, false) // only what belongs to processes that are gone
