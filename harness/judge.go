@@ -71,7 +71,7 @@ type JudgeInput struct {
 type Judgement struct {
 	Exit        int
 	Interrupted bool
-	Unknown     []string // why the run says less than it could, whatever the exit code
+	Unknown     []string // why the run says less than it could, whatever the exit code; an error of the harness is the first
 	Anomalies   []AnomalySummary
 	Ops         OpCounts // sends and polls, not the final reads
 	Faults      []FaultRecord
@@ -125,7 +125,10 @@ func Judge(ctx context.Context, in JudgeInput) Judgement {
 	switch {
 	case in.Err != nil:
 		j.Exit = ExitError
-		j.Unknown = append([]string{"the harness failed: " + in.Err.Error()}, j.Unknown...)
+		if ev.invoked == 0 {
+			j.Unknown = nil // nothing was tried, so what could not be judged of it says nothing
+		}
+		j.Unknown = append([]string{in.Err.Error()}, j.Unknown...)
 	case excluded:
 		j.Exit = ExitInvalid
 	case len(undecided) > 0:

@@ -102,6 +102,13 @@ func judge(in harness.JudgeInput, checkers ...checker.Checker) harness.Judgement
 	return harness.Judge(context.Background(), in)
 }
 
+// A run that failed before it tried anything has one reason: the failure.
+func TestFailedBeforeAnything(t *testing.T) {
+	got := judge(harness.JudgeInput{History: histories.History{}, Config: retrying(), Err: errors.New("no engine")}, fine, undecided)
+	require.Equal(t, harness.ExitError, got.Exit)
+	require.Equal(t, []string{"no engine"}, got.Unknown)
+}
+
 // Every combination of what a run can show has the exit code that the precedence 1 > 3 > 2 > 4 > 0 gives it, with an empty run weaker than
 // permitted anomalies, and an undecided one stronger.
 func TestPrecedence(t *testing.T) {

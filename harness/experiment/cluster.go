@@ -102,6 +102,17 @@ func (s *Spec) idleCluster() (harness.Cluster, error) {
 	return sim.New(sim.Config{Spec: s.target(), Seed: s.Seed})
 }
 
+// reachable says why the environment cannot be used now. A run that was interrupted already is none of that.
+func (s *Spec) reachable(ctx context.Context) error {
+	if s.Env != EnvDocker {
+		return nil
+	}
+	if err := docker.Available(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("--env docker: %w (--env sim needs none)", err)
+	}
+	return nil
+}
+
 // runID is the unique suffix of a run directory's name, by which its containers are known.
 func runID(run *histories.Run) string {
 	name := filepath.Base(run.Dir())

@@ -145,6 +145,45 @@ func TestKeep(t *testing.T) {
 	require.FileExists(t, filepath.Join(res.Summary.Run, histories.ReportFile))
 }
 
+// TestUnwrittenReport: a result that could not be kept is an error, in the verdict as well as in what Run returns.
+func TestUnwrittenReport(t *testing.T) {
+	s := short(t)
+	s.Keep = KeepAlways
+	block := Hooks{Started: func(run *histories.Run) { require.NoError(t, os.MkdirAll(filepath.Join(run.ReportPath(), "x"), 0o755)) }}
+	res, err := Run(t.Context(), s, block)
+	require.ErrorContains(t, err, "writing the report")
+	require.Equal(t, harness.ExitError, res.Summary.Exit)
+	require.Equal(t, "error", res.Summary.Verdict)
+	require.Contains(t, res.Summary.Unknown[0], "writing the report")
+	require.True(t, res.NoReport)
+}
+
+// TestNoAcksIsNoStall: with acks=0 nobody ever says that a send is stored, so that nobody does says nothing about the system.
+func TestNoAcksIsNoStall(t *testing.T) {
+	s := short(t)
+	s.Options = map[string]string{"acks": "0"}
+	s.Time = 15 * time.Second
+	res, err := Run(t.Context(), s, Hooks{})
+	require.NoError(t, err)
+	require.Equal(t, harness.ExitUnknown, res.Summary.Exit, res.Why())
+	require.Empty(t, res.Summary.Anomalies)
+}
+
+// TestNoEngineIsRefused: without a Docker engine nothing is started or written.
+func TestNoEngineIsRefused(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+	s := short(t)
+	s.Env = EnvDocker
+	res, err := Run(t.Context(), s, Hooks{})
+	require.Nil(t, res)
+	require.ErrorContains(t, err, "cannot reach the Docker engine at unix:///nowhere/docker.sock")
+	_, err = RunSeeds(t.Context(), s, Seeds{N: 3, Jobs: 1}, Hooks{})
+	require.ErrorContains(t, err, "cannot reach the Docker engine")
+	left, err := filepath.Glob(filepath.Join(s.Store, "*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
 // TestInterrupted: a run that is stopped early is judged as far as it came, and is at best unknown.
 func TestInterrupted(t *testing.T) {
 	s := short(t)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/assay-project/assay/harness"
@@ -51,6 +52,9 @@ func Run(ctx context.Context, spec Spec, hooks Hooks) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.reachable(ctx); err != nil {
+		return nil, err
+	}
 	run, m, err := p.begin(hooks)
 	if err != nil {
 		return nil, err
@@ -70,12 +74,12 @@ func Run(ctx context.Context, spec Spec, hooks Hooks) (*Result, error) {
 	return p.conclude(ctx, run, m, out)
 }
 
-// begin makes the run directory and writes the manifest.
+// begin makes the run directory and writes the manifest. With an error it leaves nothing behind.
 func (p *prepared) begin(hooks Hooks) (*histories.Run, *harness.Manifest, error) {
 	now := time.Now()
 	run, err := histories.NewStore(p.Store).Create(histories.RunName{Time: now, Mode: p.Mode, Workload: p.Workload, Seed: p.Seed})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("%w (--store chooses another place)", err)
 	}
 	faults := p.Nemesis
 	if p.Plan.Plan != nil {
@@ -89,7 +93,7 @@ func (p *prepared) begin(hooks Hooks) (*histories.Run, *harness.Manifest, error)
 		Command: hooks.Command, Reproduce: p.Command(hooks.Reproduce...),
 	}
 	if err := run.WriteJSON(histories.ManifestFile, m); err != nil {
-		return nil, nil, err
+		return nil, nil, errors.Join(err, os.RemoveAll(run.Dir()))
 	}
 	return run, m, nil
 }
@@ -115,25 +119,42 @@ func (p *prepared) conclude(ctx context.Context, run *histories.Run, m *harness.
 		res.Warnings = append(res.Warnings, fmt.Sprintf("%d of the operations that were due were left out, because every client was busy", out.Starved))
 	}
 	if p.Keep == KeepOnFailure && s.Exit == harness.ExitValid {
-		res.Removed = true
 		if err := os.RemoveAll(run.Dir()); err != nil {
-			return res, fmt.Errorf("removing the run of a valid verdict: %w", err)
+			return res, res.failed(fmt.Errorf("removing the run of a valid verdict: %w", err))
 		}
+		res.Removed = true
 		return res, nil
 	}
-	return res, errors.Join(out.err, res.write(run))
+	if err := res.write(run); err != nil {
+		return res, errors.Join(out.err, res.failed(err))
+	}
+	return res, out.err
 }
 
-// write keeps verdict and report in the run directory.
+// failed makes an error of the harness after the judging the verdict, and returns it.
+func (r *Result) failed(err error) error {
+	s, at := &r.Summary, 0
+	if s.Exit == harness.ExitError {
+		at = min(1, len(s.Unknown)) // what failed first comes first
+	}
+	s.Exit, s.Verdict = harness.ExitError, harness.VerdictName(harness.ExitError)
+	s.Unknown = slices.Insert(s.Unknown, at, err.Error())
+	return err
+}
+
+// write keeps verdict and report in the run directory. A report that cannot be written whole is not kept.
 func (r *Result) write(run *histories.Run) error {
-	if err := run.WriteJSON(histories.VerdictFile, &r.Document); err != nil {
-		return err
+	err := run.WriteJSON(histories.VerdictFile, &r.Document)
+	f, ferr := os.Create(run.ReportPath())
+	if ferr == nil {
+		ferr = errors.Join(report.HTML(f, &r.Document, r.History, r.Picture), f.Close())
 	}
-	f, err := os.Create(run.ReportPath())
-	if err != nil {
-		return fmt.Errorf("writing the report: %w", err)
+	if ferr != nil {
+		r.NoReport = true
+		_ = os.Remove(run.ReportPath()) // what is left of it is of no use, and there may be none
+		ferr = fmt.Errorf("writing the report: %w", ferr)
 	}
-	return errors.Join(report.HTML(f, &r.Document, r.History, r.Picture), f.Close())
+	return errors.Join(err, ferr)
 }
 
 // runHere carries out a run in this process, in real time.

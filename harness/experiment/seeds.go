@@ -27,6 +27,9 @@ func RunSeeds(ctx context.Context, spec Spec, seeds Seeds, hooks Hooks) (harness
 			return harness.Summary{}, err
 		}
 	}
+	if err := spec.reachable(ctx); err != nil {
+		return harness.Summary{}, err
+	}
 	start := time.Now()
 	all := make([]harness.Summary, seeds.N)
 	next := make(chan int)
@@ -77,10 +80,6 @@ func runSeed(ctx context.Context, spec Spec, i int, hooks Hooks) harness.Summary
 			err = errors.New("no result")
 		}
 		return harness.Summary{Seed: spec.Seed, Verdict: "error", Exit: harness.ExitError, Unknown: []string{err.Error()}}
-	}
-	if err != nil && res.Summary.Exit != harness.ExitError {
-		res.Summary.Exit, res.Summary.Verdict = harness.ExitError, "error"
-		res.Summary.Unknown = append([]string{err.Error()}, res.Summary.Unknown...)
 	}
 	return res.Summary
 }

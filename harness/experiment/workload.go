@@ -19,7 +19,11 @@ func newWorkload(name string, s reference.Settings) (harness.Workload, error) {
 }
 
 func logConfig(s reference.Settings) log.Config {
-	return log.Config{Partitions: s.Client.Partitions, Batch: s.Client.Batch, FromFollower: s.Client.ReadFollower, Copies: s.Copies()}
+	cfg := log.Config{Partitions: s.Client.Partitions, Batch: s.Client.Batch, FromFollower: s.Client.ReadFollower, Copies: s.Copies()}
+	if s.Client.Acks == 0 {
+		cfg.Stall = 2 * maxTime // no send is ever acknowledged, so that none is acknowledged is no stall
+	}
+	return cfg
 }
 
 // judgingWorkload is newWorkload for the judging of a run: what reads under load promise depends on what happened.

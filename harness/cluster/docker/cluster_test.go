@@ -151,7 +151,7 @@ func TestUnreachableEngine(t *testing.T) {
 	m, err := newMachine(settings{runID: "x", logger: slog.New(slog.DiscardHandler)}, &probes{count: 1})
 	require.NoError(t, err)
 	err = m.Start(t.Context())
-	require.ErrorContains(t, err, "cannot reach the Docker engine at tcp://127.0.0.1:1: start it or use --env sim")
+	require.ErrorContains(t, err, "cannot reach the Docker engine at tcp://127.0.0.1:1: start it, or set DOCKER_HOST")
 	require.NoError(t, m.Stop(context.Background()))
 	_, err = Clean(t.Context(), false)
 	require.ErrorContains(t, err, "cannot reach the Docker engine")

@@ -60,10 +60,20 @@ func connect(ctx context.Context, logger *slog.Logger) (*engine, error) {
 	return e, nil
 }
 
+// Available says why the engine cannot be used; nil when it answers.
+func Available(ctx context.Context) error {
+	e, err := connect(ctx, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	e.close()
+	return nil
+}
+
 func (e *engine) close() { _ = e.provider.Close() }
 
 func unreachable(host string, err error) error {
-	return fmt.Errorf("cannot reach the Docker engine at %s: start it or use --env sim: %w", host, err)
+	return fmt.Errorf("cannot reach the Docker engine at %s: start it, or set DOCKER_HOST to where one runs: %w", host, err)
 }
 
 // ping tries the engine that the environment names, before testcontainers looks for one: that has no time limit.
