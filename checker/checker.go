@@ -41,6 +41,23 @@ const (
 	Stall               Class = "stall"
 )
 
+// byWeight are the classes in the order in which people read them: what is gone, what came twice or from nowhere, and then what mostly
+// follows from that.
+var byWeight = [...]Class{
+	LostWrite, Unseen, WeakAckLie, Stall, Duplicate, Phantom, AbortedRead, StaleRead, NonmonotonicSend, NonmonotonicPoll, PollSkip,
+	OffsetRegress, RolledBackRead, InconsistentOffsets, ReplicaDivergence, Nonlinearizable,
+}
+
+// Weight is the place of a class in the order in which people read them, from 0; classes that this version does not know come last.
+func (c Class) Weight() int {
+	for i, known := range byWeight {
+		if c == known {
+			return i
+		}
+	}
+	return len(byWeight)
+}
+
 // Anomaly is one violation: data first, then a sentence.
 type Anomaly struct {
 	Class Class `json:"class"`

@@ -175,16 +175,19 @@ func (j *Judgement) sort(h histories.Reader, groups int) (excluded bool) {
 		}
 		j.Anomalies[i].Count += max(0, int64(j.Report.Count(class))-n)
 	}
-	slices.SortStableFunc(j.Anomalies, func(a, b AnomalySummary) int {
-		switch {
-		case a.Permitted == b.Permitted:
-			return 0
-		case b.Permitted:
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(j.Anomalies, CompareAnomalies)
 	return excluded
+}
+
+// CompareAnomalies orders anomalies as people read them: what the contract excludes first, and among those the weightiest class.
+func CompareAnomalies(a, b AnomalySummary) int {
+	switch {
+	case a.Permitted == b.Permitted:
+		return a.Class.Weight() - b.Class.Weight()
+	case b.Permitted:
+		return -1
+	}
+	return 1
 }
 
 func sentence(explanation, why string) string {

@@ -1,6 +1,7 @@
 package harness_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,6 +101,19 @@ func retrying() *contract.Config {
 func judge(in harness.JudgeInput, checkers ...checker.Checker) harness.Judgement {
 	in.Checkers = checkers
 	return harness.Judge(context.Background(), in)
+}
+
+// What is excluded comes before what is permitted, and then what is gone before what follows from it.
+func TestCompareAnomalies(t *testing.T) {
+	order := []harness.AnomalySummary{
+		{Class: checker.LostWrite}, {Class: checker.Duplicate}, {Class: checker.Nonlinearizable}, {Class: "unheard-of"},
+		{Class: checker.LostWrite, Permitted: true}, {Class: checker.InconsistentOffsets, Permitted: true},
+	}
+	for i := range order {
+		for j := range order {
+			require.Equal(t, cmp.Compare(i, j), cmp.Compare(harness.CompareAnomalies(order[i], order[j]), 0), "%v %v", order[i], order[j])
+		}
+	}
 }
 
 // A run that failed before it tried anything has one reason: the failure.

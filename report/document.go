@@ -61,27 +61,10 @@ func (d *Document) first(class checker.Class, permitted bool) (int, *Finding) {
 	return 0, nil
 }
 
-// classOrder is the order in which people read anomalies: what is gone, what came twice or from nowhere, and then what mostly follows from that.
-var classOrder = [...]checker.Class{
-	checker.LostWrite, checker.Unseen, checker.WeakAckLie, checker.Stall, checker.Duplicate, checker.Phantom, checker.AbortedRead, checker.StaleRead,
-	checker.NonmonotonicSend, checker.NonmonotonicPoll, checker.PollSkip, checker.OffsetRegress, checker.RolledBackRead,
-	checker.InconsistentOffsets, checker.ReplicaDivergence, checker.Nonlinearizable,
-}
-
-// ordered returns the classes of anomalies as people want to read them: what the contract excludes first.
+// ordered returns the classes of anomalies as people want to read them.
 func ordered(all []harness.AnomalySummary) []harness.AnomalySummary {
-	rank := func(a harness.AnomalySummary) int {
-		r := slices.Index(classOrder[:], a.Class)
-		if r < 0 {
-			r = len(classOrder)
-		}
-		if a.Permitted {
-			r += len(classOrder) + 1
-		}
-		return r
-	}
 	sorted := slices.Clone(all)
-	slices.SortStableFunc(sorted, func(a, b harness.AnomalySummary) int { return rank(a) - rank(b) })
+	slices.SortStableFunc(sorted, harness.CompareAnomalies)
 	return sorted
 }
 

@@ -14,6 +14,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -58,7 +59,8 @@ func Run(t *testing.T, spec experiment.Spec, opts ...Option) *experiment.Result 
 		}
 		return res
 	}
-	t.Errorf("assay: %s (exit %d): %s\n  report: %s\n  again:  %s", s.Verdict, s.Exit, res.Why(), filepath.Join(s.Run, "report.html"), s.Reproduce)
+	why := strings.ReplaceAll(res.Why(), "\n", "\n    ")
+	t.Errorf("assay: %s (exit %d)\n    %s\n  report: %s\n  again:  %s", s.Verdict, s.Exit, why, filepath.Join(s.Run, "report.html"), s.Reproduce)
 	return res
 }
 

@@ -54,6 +54,7 @@ func TestFails(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err, string(out))
 	require.Contains(t, string(out), "assay: permitted (exit 4)")
+	require.Regexp(t, `(?m)^\s+\d+ lost-write \(permitted\): message \d+ was acknowledged`, string(out))
 	require.Contains(t, string(out), "assay run --nemesis power:leader")
 	reports, err := filepath.Glob(filepath.Join(dir, "*", "report.html"))
 	require.NoError(t, err)

@@ -28,7 +28,7 @@ type Result struct {
 	Picture []byte
 }
 
-// Why says in one line what the verdict rests on.
+// Why says what the verdict rests on, each reason on a line of its own.
 func (r *Result) Why() string {
 	s := &r.Summary
 	var parts []string
@@ -44,7 +44,7 @@ func (r *Result) Why() string {
 	if len(parts) == 0 {
 		return "no anomaly"
 	}
-	return strings.Join(parts, "; ")
+	return strings.Join(parts, "\n")
 }
 
 // JudgeOptions change how a recorded history is judged.
@@ -175,19 +175,18 @@ func settingsOf(m *harness.Manifest) []report.Setting {
 		report.Setting{Name: "go", Value: m.Versions.Go + " " + m.Versions.OS})
 }
 
-// findings are the anomalies with the contract's word, those first that it excludes.
+// findings are the anomalies with the contract's word, in the order of their classes in the summary.
 func findings(j *harness.Judgement) []report.Finding {
-	var excluded, permitted []report.Finding
+	var all []report.Finding
 	for _, a := range j.Report.Anomalies() {
 		ok, why := j.Permits(&a)
-		f := report.Finding{Anomaly: a, Permitted: ok, Why: why}
-		if ok {
-			permitted = append(permitted, f)
-		} else {
-			excluded = append(excluded, f)
-		}
+		all = append(all, report.Finding{Anomaly: a, Permitted: ok, Why: why})
 	}
-	return append(excluded, permitted...)
+	summary := func(f report.Finding) harness.AnomalySummary {
+		return harness.AnomalySummary{Class: f.Class, Permitted: f.Permitted}
+	}
+	slices.SortStableFunc(all, func(a, b report.Finding) int { return harness.CompareAnomalies(summary(a), summary(b)) })
+	return all
 }
 
 func checkerNotes(r *checker.Report) []report.CheckerNote {

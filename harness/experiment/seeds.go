@@ -1,7 +1,6 @@
 package experiment
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,16 +117,9 @@ func sumUp(spec *Spec, all []harness.Summary, reproduce string) harness.Summary 
 			}
 		}
 	}
-	slices.SortStableFunc(sum.Anomalies, func(a, b harness.AnomalySummary) int { return cmp.Compare(rank(a.Permitted), rank(b.Permitted)) })
+	slices.SortStableFunc(sum.Anomalies, harness.CompareAnomalies)
 	sum.Verdict = harness.VerdictName(sum.Exit)
 	return sum
-}
-
-func rank(permitted bool) int {
-	if permitted {
-		return 1
-	}
-	return 0
 }
 
 // addAnomaly adds the anomalies of a class to those of other seeds. Witnesses and explanation are those of the first seed that has any.
