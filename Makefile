@@ -13,9 +13,11 @@ all: build test lint
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/assay ./cmd/assay
 
+# Go hides why a test was skipped; untested.sh says it last, so that nobody overlooks it.
 test: build
 	$(GO) vet ./...
 	$(GO) test -race -timeout 20m ./...
+	@ci/untested.sh
 
 # The bubble packages must also build for wasip1: nothing in them may reach around what they are handed.
 lint:
