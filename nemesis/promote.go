@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/assay-project/assay/checker/contract"
@@ -111,7 +112,14 @@ func promoteOrphans(ctx context.Context, s harness.Stage, nodes []harness.NodeID
 			continue
 		}
 		seen[group] = true
-		said, err := promoteOrphan(ctx, s, p, g, group, members)
+		states, err := harness.States(ctx, g, members)
+		if err != nil {
+			return text, err
+		}
+		if !orphaned(states) {
+			continue
+		}
+		said, err := promoteOrphan(ctx, s, p, group)
 		text = and(text, said)
 		if err != nil {
 			return text, err
@@ -120,18 +128,13 @@ func promoteOrphans(ctx context.Context, s harness.Stage, nodes []harness.NodeID
 	return text, nil
 }
 
-func promoteOrphan(ctx context.Context, s harness.Stage, p harness.Promoter, g harness.Groups, group int, members []harness.NodeID) (string, error) {
-	states, err := harness.States(ctx, g, members)
-	if err != nil {
-		return "", err
-	}
-	up := false
-	for _, st := range states {
-		up = up || st.Up
-	}
-	if _, led := harness.LeaderOf(states); led || !up {
-		return "", nil
-	}
+// orphaned reports whether nobody leads a group that somebody is left of.
+func orphaned(states []harness.NodeState) bool {
+	_, led := harness.LeaderOf(states)
+	return !led && slices.ContainsFunc(states, func(st harness.NodeState) bool { return st.Up })
+}
+
+func promoteOrphan(ctx context.Context, s harness.Stage, p harness.Promoter, group int) (string, error) {
 	ask := func(force bool) func(context.Context) (harness.Promotion, error) {
 		return func(ctx context.Context) (harness.Promotion, error) { return p.Promote(ctx, group, "", force) }
 	}

@@ -53,15 +53,15 @@ func (p *printer) notValid(s *harness.Summary) {
 			more++
 			continue
 		}
-		classes := "-"
+		names := "-"
 		for j, c := range seed.Anomalies {
 			if j == 0 {
-				classes = string(c)
+				names = string(c)
 				continue
 			}
-			classes += "," + string(c)
+			names += "," + string(c)
 		}
-		rows = append(rows, []string{fmt.Sprintf("  %d", seed.Seed), seed.Verdict, classes, seed.Run})
+		rows = append(rows, []string{fmt.Sprintf("  %d", seed.Seed), seed.Verdict, names, seed.Run})
 	}
 	if len(rows) == 1 {
 		return

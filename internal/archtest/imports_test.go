@@ -3,6 +3,7 @@ package archtest
 import (
 	"os/exec"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,6 +29,9 @@ var importRules = []importRule{
 	{"internal/vfs", []string{"broker", "harness", "checker", "histories"}, "the disk knows nobody"},
 	{"internal/netsim", []string{"broker", "harness", "checker", "histories"}, "the network knows nobody"},
 }
+
+// brokerUsers are the only packages outside the broker that may import it: where the two sides meet, and a fake for tests.
+var brokerUsers = []string{"cmd", "harness/target", "harness/cluster", "internal/kafkafake"}
 
 // siblings are folders whose direct subfolders must not import each other.
 var siblings = []string{"broker/replication", "workloads", "checker", "harness/target", "harness/cluster"}
@@ -71,6 +75,9 @@ func violations(pkgs map[string][]string) []string {
 					}
 				}
 			}
+			if under(local, "broker") && !slices.ContainsFunc(append(brokerUsers, "broker"), func(u string) bool { return under(pkg, u) }) {
+				bad = append(bad, pkg+" imports "+local+": the broker is met only in harness/target, harness/cluster and cmd")
+			}
 			for _, s := range siblings {
 				a, b := child(pkg, s), child(local, s)
 				if a != "" && b != "" && a != b {
@@ -101,5 +108,7 @@ func TestImportRulesCanFail(t *testing.T) {
 		"checker/order":      {module + "/checker/delivery", module + "/checker"},
 		"harness":            {module + "/harness/cluster/sim", module + "/checker"},
 		"harness/experiment": {module + "/harness/cluster/sim"},
-	}), 4)
+		"report":             {module + "/broker/node"},
+		"cmd/assay":          {module + "/broker/node"},
+	}), 5)
 }

@@ -27,7 +27,7 @@ type FS interface {
 }
 
 // File is an open file. ReadAt and WriteAt may be called concurrently; the caller keeps concurrent writes disjoint.
-type File interface {
+type File interface { //nolint:interfacebloat // what a log does with a file, and no file can leave one of them out
 	ReadAt(p []byte, off int64) (int, error)
 	WriteAt(p []byte, off int64) (int, error)
 	// Truncate sets the length; durable after Sync.
