@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -139,40 +139,53 @@ func seedsLine(verdicts []string, seeds int) string {
 
 // tail reads a history that grows.
 type tail struct {
-	file    *os.File
-	r       *bufio.Reader
-	partial []byte // a line that is not complete yet
-	ops     harness.OpCounts
-	now     time.Duration
-	faults  []string // that are on
-	began   bool     // the load has
-	start   time.Duration
-	final   bool // the final reads have begun
+	file   *os.File
+	at     int64  // where the first line begins that was not there to its end
+	buf    []byte // of read
+	ops    harness.OpCounts
+	now    time.Duration
+	faults []string // that are on
+	began  bool     // the load has
+	start  time.Duration
+	final  bool // the final reads have begun
 
 	lastDone int64
 	lastNow  time.Duration
 	rate     float64
 }
 
-// read takes what was appended, and reports whether there is a history at all.
+// read takes what was appended, and reports whether there is a history at all. What follows the last whole line is read again next time: it
+// may be a part of a line, or space that the writer reserved, which is zero bytes.
 func (t *tail) read(path string) bool {
 	if t.file == nil {
 		f, err := os.Open(path)
 		if err != nil {
 			return false
 		}
-		t.file, t.r = f, bufio.NewReaderSize(f, 1<<16)
+		t.file, t.buf = f, make([]byte, 1<<16)
 	}
 	for {
-		part, err := t.r.ReadBytes('\n')
-		t.partial = append(t.partial, part...)
-		if err != nil {
-			return errors.Is(err, io.EOF)
+		n, err := t.file.ReadAt(t.buf, t.at)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return false
 		}
-		if op, err := histories.DecodeOp(t.partial); err == nil {
-			t.add(&op)
+		written := t.buf[:n]
+		if zero := bytes.IndexByte(written, 0); zero >= 0 {
+			written = written[:zero]
 		}
-		t.partial = t.partial[:0]
+		whole := written[:bytes.LastIndexByte(written, '\n')+1]
+		for line := range bytes.Lines(whole) {
+			if op, err := histories.DecodeOp(line); err == nil {
+				t.add(&op)
+			}
+		}
+		t.at += int64(len(whole))
+		switch {
+		case len(written) < len(t.buf):
+			return true
+		case len(whole) == 0: // a line longer than that
+			t.buf = make([]byte, 2*len(t.buf))
+		}
 	}
 }
 

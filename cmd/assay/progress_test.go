@@ -58,6 +58,35 @@ func TestTailFollowsAHistory(t *testing.T) {
 	require.LessOrEqual(t, len(tl.line(load, 118)), 118, "one line of a terminal")
 }
 
+// TestTailFollowsARecording: the file of a history that is being recorded ends in reserved space, and every line counts all the same, however long.
+func TestTailFollowsARecording(t *testing.T) {
+	path := filepath.Join(t.TempDir(), histories.HistoryFile)
+	w, err := histories.CreateAppender(path)
+	require.NoError(t, err)
+	var tl tail
+	defer tl.close()
+	const lines = 3000
+	for i := range int64(lines) {
+		op := histories.New(histories.OK, 0, histories.Poll)
+		op.Index, op.Time = i, i
+		for range i % 3 * 2500 {
+			op.Msgs = append(op.Msgs, histories.Message{Offset: 1 << 50, Value: 1 << 50})
+		}
+		if i%100 != 99 {
+			op.Msgs = nil
+		}
+		_, err := w.Write(append(histories.AppendOp(nil, &op), '\n'))
+		require.NoError(t, err)
+		if i%7 == 0 {
+			require.True(t, tl.read(path))
+			require.Equal(t, i+1, tl.ops.OK)
+		}
+	}
+	require.NoError(t, w.Close())
+	require.True(t, tl.read(path))
+	require.EqualValues(t, lines, tl.ops.OK)
+}
+
 func TestLineWidth(t *testing.T) {
 	for columns, want := range map[int]int{0: 79, 80: 79, 100: 99, 300: 119} {
 		require.Equal(t, want, lineWidth(columns))
