@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/assay-project/assay/checker"
@@ -128,7 +129,7 @@ func Judge(ctx context.Context, in JudgeInput) Judgement {
 		if ev.invoked == 0 {
 			j.Unknown = nil // nothing was tried, so what could not be judged of it says nothing
 		}
-		j.Unknown = append([]string{in.Err.Error()}, j.Unknown...)
+		j.Unknown = append([]string{oneLine(in.Err)}, j.Unknown...)
 	case excluded:
 		j.Exit = ExitInvalid
 	case len(undecided) > 0:
@@ -141,6 +142,9 @@ func Judge(ctx context.Context, in JudgeInput) Judgement {
 	j.CheckTime = time.Since(start)
 	return j
 }
+
+// oneLine is the text of an error that may be several joined ones.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // sort sums up the anomalies by class and by whether they are permitted, and reports whether some are not.
 func (j *Judgement) sort(h histories.Reader, groups int) (excluded bool) {

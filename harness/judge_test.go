@@ -118,9 +118,9 @@ func TestCompareAnomalies(t *testing.T) {
 
 // A run that failed before it tried anything has one reason: the failure.
 func TestFailedBeforeAnything(t *testing.T) {
-	got := judge(harness.JudgeInput{History: histories.History{}, Config: retrying(), Err: errors.New("no engine")}, fine, undecided)
+	got := judge(harness.JudgeInput{History: histories.History{}, Config: retrying(), Err: errors.Join(errors.New("no engine"), errors.New("no log"))}, fine, undecided)
 	require.Equal(t, harness.ExitError, got.Exit)
-	require.Equal(t, []string{"no engine"}, got.Unknown)
+	require.Equal(t, []string{"no engine; no log"}, got.Unknown)
 }
 
 // Every combination of what a run can show has the exit code that the precedence 1 > 3 > 2 > 4 > 0 gives it, with an empty run weaker than

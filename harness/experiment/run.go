@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/assay-project/assay/harness"
@@ -138,7 +139,7 @@ func (r *Result) failed(err error) error {
 		at = min(1, len(s.Unknown)) // what failed first comes first
 	}
 	s.Exit, s.Verdict = harness.ExitError, harness.VerdictName(harness.ExitError)
-	s.Unknown = slices.Insert(s.Unknown, at, err.Error())
+	s.Unknown = slices.Insert(s.Unknown, at, strings.ReplaceAll(err.Error(), "\n", "; "))
 	return err
 }
 
