@@ -92,11 +92,11 @@ func (ev *evidence) pair(inv, done *histories.Op) {
 		}
 	default:
 		ev.invoked++
-		count(&ev.ops, t)
+		ev.ops.Count(t)
 		if inv.F != histories.Send {
 			return
 		}
-		count(&ev.sends, t)
+		ev.sends.Count(t)
 		if t == histories.OK || t == histories.Weak {
 			p.acked++
 		}
@@ -121,19 +121,6 @@ func chunk[K comparable](reached map[K]int64, k K, done *histories.Op) bool {
 	}
 	reached[k] = max(reached[k], next)
 	return reached[k] >= done.HW
-}
-
-func count(c *OpCounts, t histories.Type) {
-	switch t {
-	case histories.OK:
-		c.OK++
-	case histories.Weak:
-		c.Weak++
-	case histories.Fail:
-		c.Fail++
-	default:
-		c.Info++
-	}
 }
 
 // missing returns the partitions with acknowledged messages whose end is not known: neither a final read nor the scan of the

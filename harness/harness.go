@@ -278,6 +278,20 @@ type OpCounts struct {
 	Fail int64 `json:"fail"`
 }
 
+// Count counts an op that ended as t says. One that is still open counts as Info: its fate is unknown.
+func (c *OpCounts) Count(t histories.Type) {
+	switch t {
+	case histories.OK:
+		c.OK++
+	case histories.Weak:
+		c.Weak++
+	case histories.Fail:
+		c.Fail++
+	default:
+		c.Info++
+	}
+}
+
 // AnomalySummary sums up the anomalies of one class.
 type AnomalySummary struct {
 	Class       checker.Class `json:"class"`

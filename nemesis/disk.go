@@ -12,27 +12,23 @@ import (
 // disk is a lasting fault of disks. When it is healed, a node that gave up its disk meanwhile is restarted, as an operator would: it writes no more
 // until then.
 type disk struct {
-	spec Spec
-	ward *ward
-	do   func(harness.Disks) func(context.Context, harness.NodeID) (harness.Undo, error)
+	victims
+	do func(harness.Disks) func(context.Context, harness.NodeID) (harness.Undo, error)
 }
 
 var _ harness.Fault = (*disk)(nil)
 
 // newFsync lets every fsync fail.
 func newFsync(s Spec, w *ward) harness.Fault {
-	return &disk{s, w, func(d harness.Disks) func(context.Context, harness.NodeID) (harness.Undo, error) { return d.FailSync }}
+	return &disk{victims{s, w}, func(d harness.Disks) func(context.Context, harness.NodeID) (harness.Undo, error) { return d.FailSync }}
 }
 
 // newFull lets the disk run out of space.
 func newFull(s Spec, w *ward) harness.Fault {
-	return &disk{s, w, func(d harness.Disks) func(context.Context, harness.NodeID) (harness.Undo, error) { return d.Fill }}
+	return &disk{victims{s, w}, func(d harness.Disks) func(context.Context, harness.NodeID) (harness.Undo, error) { return d.Fill }}
 }
 
 const diskAbility = "break a disk"
-
-// Name implements harness.Fault.
-func (f *disk) Name() string { return f.spec.Text }
 
 // Supports implements harness.Fault.
 func (f *disk) Supports(c harness.Cluster) error {
@@ -40,11 +36,6 @@ func (f *disk) Supports(c harness.Cluster) error {
 		return unsupported(f.spec, diskAbility)
 	}
 	return supportsRole(c, f.spec)
-}
-
-// Draw implements harness.Fault.
-func (f *disk) Draw(ctx context.Context, c harness.Cluster, at harness.Strike) ([]harness.NodeID, error) {
-	return draw(ctx, c, at, f.spec.Role, func(n harness.NodeID) bool { return !f.ward.isDown(n) })
 }
 
 // Inject implements harness.Fault.
@@ -111,16 +102,12 @@ func restartFailed(ctx context.Context, c harness.Cluster, nodes []harness.NodeI
 
 // corrupt flips a bit of a log. Nobody repairs it.
 type corrupt struct {
-	spec Spec
-	ward *ward
+	victims
 }
 
 var _ harness.Fault = (*corrupt)(nil)
 
-func newCorrupt(s Spec, w *ward) harness.Fault { return &corrupt{s, w} }
-
-// Name implements harness.Fault.
-func (f *corrupt) Name() string { return f.spec.Text }
+func newCorrupt(s Spec, w *ward) harness.Fault { return &corrupt{victims{s, w}} }
 
 // Supports implements harness.Fault.
 func (f *corrupt) Supports(c harness.Cluster) error {
@@ -128,11 +115,6 @@ func (f *corrupt) Supports(c harness.Cluster) error {
 		return unsupported(f.spec, diskAbility)
 	}
 	return supportsRole(c, f.spec)
-}
-
-// Draw implements harness.Fault.
-func (f *corrupt) Draw(ctx context.Context, c harness.Cluster, at harness.Strike) ([]harness.NodeID, error) {
-	return draw(ctx, c, at, f.spec.Role, func(n harness.NodeID) bool { return !f.ward.isDown(n) })
 }
 
 // Inject implements harness.Fault.

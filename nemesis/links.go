@@ -18,8 +18,7 @@ const (
 // links makes every link of its victims worse, in both directions: those to other nodes and, where the environment can shape them,
 // those to clients.
 type links struct {
-	spec Spec
-	ward *ward
+	victims
 	rule func(at harness.Strike) harness.Rule // without its ends
 }
 
@@ -27,20 +26,17 @@ var _ harness.Fault = (*links)(nil)
 
 // newSlow delays packets.
 func newSlow(s Spec, w *ward) harness.Fault {
-	return &links{s, w, func(harness.Strike) harness.Rule { return harness.Rule{DelayMin: slowMin, DelayMax: slowMax} }}
+	return &links{victims{s, w}, func(harness.Strike) harness.Rule { return harness.Rule{DelayMin: slowMin, DelayMax: slowMax} }}
 }
 
 // newLoss loses packets; how many is drawn with each strike.
 func newLoss(s Spec, w *ward) harness.Fault {
-	return &links{s, w, func(at harness.Strike) harness.Rule {
+	return &links{victims{s, w}, func(at harness.Strike) harness.Rule {
 		return harness.Rule{Loss: lossMin + random(at, streamLoss).Float64()*(lossMax-lossMin)}
 	}}
 }
 
 const netAbility = "shape the network"
-
-// Name implements harness.Fault.
-func (f *links) Name() string { return f.spec.Text }
 
 // Supports implements harness.Fault.
 func (f *links) Supports(c harness.Cluster) error {
@@ -51,11 +47,6 @@ func (f *links) Supports(c harness.Cluster) error {
 		return alone(f.spec)
 	}
 	return supportsRole(c, f.spec)
-}
-
-// Draw implements harness.Fault.
-func (f *links) Draw(ctx context.Context, c harness.Cluster, at harness.Strike) ([]harness.NodeID, error) {
-	return draw(ctx, c, at, f.spec.Role, func(n harness.NodeID) bool { return !f.ward.isDown(n) })
 }
 
 // Inject implements harness.Fault.

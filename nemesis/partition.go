@@ -11,20 +11,16 @@ import (
 
 // partition cuts links. Splits are between nodes, and every client reaches every node; with clients, each of them is on one side.
 type partition struct {
-	spec Spec
-	ward *ward
+	victims
 }
 
 var _ harness.Fault = (*partition)(nil)
 
-func newPartition(s Spec, w *ward) harness.Fault { return &partition{s, w} }
+func newPartition(s Spec, w *ward) harness.Fault { return &partition{victims{s, w}} }
 
 func alone(s Spec) error {
 	return fmt.Errorf("fault %s: one node has no links to others: add nodes", s)
 }
-
-// Name implements harness.Fault.
-func (f *partition) Name() string { return f.spec.Text }
 
 // Supports implements harness.Fault.
 func (f *partition) Supports(c harness.Cluster) error {

@@ -8,16 +8,12 @@ import (
 
 // pause freezes processes. The rest of the world goes on, and finds them in their old state when they thaw.
 type pause struct {
-	spec Spec
-	ward *ward
+	victims
 }
 
 var _ harness.Fault = (*pause)(nil)
 
-func newPause(s Spec, w *ward) harness.Fault { return &pause{s, w} }
-
-// Name implements harness.Fault.
-func (f *pause) Name() string { return f.spec.Text }
+func newPause(s Spec, w *ward) harness.Fault { return &pause{victims{s, w}} }
 
 // Supports implements harness.Fault.
 func (f *pause) Supports(c harness.Cluster) error {
@@ -25,11 +21,6 @@ func (f *pause) Supports(c harness.Cluster) error {
 		return unsupported(f.spec, "freeze a process")
 	}
 	return supportsRole(c, f.spec)
-}
-
-// Draw implements harness.Fault.
-func (f *pause) Draw(ctx context.Context, c harness.Cluster, at harness.Strike) ([]harness.NodeID, error) {
-	return draw(ctx, c, at, f.spec.Role, func(n harness.NodeID) bool { return !f.ward.isDown(n) })
 }
 
 // Inject implements harness.Fault.

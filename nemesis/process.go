@@ -10,8 +10,7 @@ import (
 
 // stop ends processes in one way or another; the heal starts them again.
 type stop struct {
-	spec    Spec
-	ward    *ward
+	victims
 	ability string
 	// end returns how c ends a process; ok false: it cannot.
 	end func(c harness.Cluster) (do func(context.Context, harness.NodeID) (harness.Effect, error), ok bool)
@@ -21,7 +20,7 @@ var _ harness.Fault = (*stop)(nil)
 
 // newKill is SIGKILL. What the process wrote is in the page cache, which is the machine's.
 func newKill(s Spec, w *ward) harness.Fault {
-	return &stop{s, w, "kill a process", func(c harness.Cluster) (func(context.Context, harness.NodeID) (harness.Effect, error), bool) {
+	return &stop{victims{s, w}, "kill a process", func(c harness.Cluster) (func(context.Context, harness.NodeID) (harness.Effect, error), bool) {
 		k, ok := c.(harness.Killer)
 		if !ok {
 			return nil, false
@@ -32,7 +31,7 @@ func newKill(s Spec, w *ward) harness.Fault {
 
 // newRestart is SIGTERM: the process may finish what it does.
 func newRestart(s Spec, w *ward) harness.Fault {
-	return &stop{s, w, "stop a process", func(c harness.Cluster) (func(context.Context, harness.NodeID) (harness.Effect, error), bool) {
+	return &stop{victims{s, w}, "stop a process", func(c harness.Cluster) (func(context.Context, harness.NodeID) (harness.Effect, error), bool) {
 		k, ok := c.(harness.Killer)
 		if !ok {
 			return nil, false
@@ -43,7 +42,7 @@ func newRestart(s Spec, w *ward) harness.Fault {
 
 // newPower is a power cut: what was not synced is gone.
 func newPower(s Spec, w *ward) harness.Fault {
-	return &stop{s, w, "cut the power, so that unsynced bytes are lost", func(c harness.Cluster) (func(context.Context, harness.NodeID) (harness.Effect, error), bool) {
+	return &stop{victims{s, w}, "cut the power, so that unsynced bytes are lost", func(c harness.Cluster) (func(context.Context, harness.NodeID) (harness.Effect, error), bool) {
 		p, ok := c.(harness.PowerCutter)
 		if !ok {
 			return nil, false
@@ -51,9 +50,6 @@ func newPower(s Spec, w *ward) harness.Fault {
 		return p.CutPower, true
 	}}
 }
-
-// Name implements harness.Fault.
-func (f *stop) Name() string { return f.spec.Text }
 
 // Supports implements harness.Fault.
 func (f *stop) Supports(c harness.Cluster) error {
@@ -64,11 +60,6 @@ func (f *stop) Supports(c harness.Cluster) error {
 		return unsupported(f.spec, "start a node again")
 	}
 	return supportsRole(c, f.spec)
-}
-
-// Draw implements harness.Fault.
-func (f *stop) Draw(ctx context.Context, c harness.Cluster, at harness.Strike) ([]harness.NodeID, error) {
-	return draw(ctx, c, at, f.spec.Role, func(n harness.NodeID) bool { return !f.ward.isDown(n) })
 }
 
 // Inject implements harness.Fault.

@@ -18,16 +18,12 @@ const restoreTime = 20 * time.Second
 // Unless majority or all asks for it, a wipe waits while another node of the group is down, or has not caught up from a damage of its own: one operator's mistake at a
 // time is what replication is for.
 type wipe struct {
-	spec Spec
-	ward *ward
+	victims
 }
 
 var _ harness.Fault = (*wipe)(nil)
 
-func newWipe(s Spec, w *ward) harness.Fault { return &wipe{s, w} }
-
-// Name implements harness.Fault.
-func (f *wipe) Name() string { return f.spec.Text }
+func newWipe(s Spec, w *ward) harness.Fault { return &wipe{victims{s, w}} }
 
 // Supports implements harness.Fault.
 func (f *wipe) Supports(c harness.Cluster) error {
@@ -42,7 +38,7 @@ func (f *wipe) Supports(c harness.Cluster) error {
 
 // Draw implements harness.Fault.
 func (f *wipe) Draw(ctx context.Context, c harness.Cluster, at harness.Strike) ([]harness.NodeID, error) {
-	nodes, err := draw(ctx, c, at, f.spec.Role, func(n harness.NodeID) bool { return !f.ward.isDown(n) })
+	nodes, err := f.victims.Draw(ctx, c, at)
 	if err != nil || f.spec.Role == RoleMajority || f.spec.Role == RoleAll {
 		return nodes, err
 	}

@@ -101,7 +101,7 @@ func (m *measure) add(inv, done *histories.Op) {
 		f.ops.Info++
 		return
 	}
-	tally(&f.ops, done.Type)
+	f.ops.Count(done.Type)
 	took := time.Duration(done.Time - inv.Time)
 	answered := done.Type == histories.OK || done.Type == histories.Weak
 	if answered {
@@ -129,7 +129,7 @@ func (m *measure) place(at time.Duration, t histories.Type, took time.Duration, 
 	for len(m.stats.Seconds) <= s {
 		m.stats.Seconds = append(m.stats.Seconds, Second{})
 	}
-	tally(&m.stats.Seconds[s].Ops, t)
+	m.stats.Seconds[s].Ops.Count(t)
 	if answered {
 		m.answered = append(m.answered, took)
 	}
@@ -186,17 +186,4 @@ func longer(a, b Gap) Gap {
 		return b
 	}
 	return a
-}
-
-func tally(c *harness.OpCounts, t histories.Type) {
-	switch t {
-	case histories.OK:
-		c.OK++
-	case histories.Weak:
-		c.Weak++
-	case histories.Fail:
-		c.Fail++
-	default:
-		c.Info++
-	}
 }

@@ -32,12 +32,9 @@ func (*Checker) Name() string { return "order" }
 
 // Check implements checker.Checker. It is Unknown without an acknowledged message, and without any answered read.
 func (*Checker) Check(ctx context.Context, h histories.Reader) checker.Result {
-	v, err := logview.Build(ctx, h)
+	v, err := logview.BuildSound(ctx, h)
 	if err != nil {
 		return finding.Unknown(err.Error())
-	}
-	if v.Problem != "" {
-		return finding.Unknown(v.Problem)
 	}
 	j := &judge{v: v}
 	if v.Count(histories.OK) == 0 {

@@ -213,15 +213,8 @@ func (t *tail) add(op *histories.Op) {
 		t.began, t.start = true, t.now
 	}
 	t.final = t.final || op.F == histories.Final || op.F == histories.Scan
-	switch op.Type {
-	case histories.OK:
-		t.ops.OK++
-	case histories.Weak:
-		t.ops.Weak++
-	case histories.Fail:
-		t.ops.Fail++
-	case histories.Info:
-		t.ops.Info++
+	if op.Type != histories.Invoke {
+		t.ops.Count(op.Type)
 	}
 }
 

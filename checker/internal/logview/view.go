@@ -7,6 +7,7 @@ package logview
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -114,6 +115,15 @@ type View struct {
 	byValue Grid[int32] // value -> index of its Send + 1
 	inTruth []bool      // by index of Send
 	parts   map[int32]*Part
+}
+
+// BuildSound is Build for judges that tell messages apart by their values: it also fails when h has a Problem.
+func BuildSound(ctx context.Context, h histories.Reader) (*View, error) {
+	v, err := Build(ctx, h)
+	if err == nil && v.Problem != "" {
+		err = errors.New(v.Problem)
+	}
+	return v, err
 }
 
 // Build reads h. It fails only when ctx ends.
