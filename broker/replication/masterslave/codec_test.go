@@ -216,7 +216,7 @@ func TestGarbageAtThePeerPort(t *testing.T) {
 func TestPeerConnectionsAreBounded(t *testing.T) {
 	inBubble(t, 1, async(), func(w *world) {
 		w.up()
-		for range maxPeerConns {
+		for range w.nodes[1].r.Load().maxPeerConns() {
 			_, err := w.admin.Dial(context.Background(), "tcp", "n1:9093")
 			require.NoError(t, err)
 		}

@@ -11,12 +11,20 @@ import (
 	"time"
 )
 
+// Bounds of the connections that a node takes: so many of each node of its group (one to pull, some to ask, those that are closing), and so
+// many of administrators.
+const (
+	connsPerPeer = 8
+	adminConns   = 64
+)
+
 // maxPeerConns bounds the connections that peers and administrators may have open.
-const maxPeerConns = 128
+func (r *Replica) maxPeerConns() int { return connsPerPeer*len(r.group) + adminConns }
 
 // servePeers accepts peer connections until the listener is closed.
 func (r *Replica) servePeers(l net.Listener) {
-	slots := make(chan struct{}, maxPeerConns)
+	most := r.maxPeerConns()
+	slots := make(chan struct{}, most)
 	pause := 5 * time.Millisecond
 	for {
 		conn, err := l.Accept()
@@ -38,7 +46,7 @@ func (r *Replica) servePeers(l net.Listener) {
 		select {
 		case slots <- struct{}{}:
 		default:
-			r.logger.Warn("peer connection closed: too many are open", "from", conn.RemoteAddr().String(), "most", maxPeerConns)
+			r.logger.Warn("peer connection closed: too many are open", "from", conn.RemoteAddr().String(), "most", most)
 			_ = conn.Close()
 			continue
 		}

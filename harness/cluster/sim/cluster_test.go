@@ -174,6 +174,16 @@ func TestClientWithoutATopic(t *testing.T) {
 	})
 }
 
+// TestLargeGroup: a leader has room for the connections of every follower and of whoever asks it.
+func TestLargeGroup(t *testing.T) {
+	inBubbleWith(t, Config{Spec: specOf(64)}, func(w world) {
+		st, err := harness.States(w.Context(), w.Cluster, w.Nodes())
+		require.NoError(t, err)
+		_, led := harness.LeaderOf(st)
+		require.True(t, led)
+	})
+}
+
 func TestGroupsOfNodes(t *testing.T) {
 	inBubble(t, 4, []string{"groups", "2"}, func(w world) {
 		require.Equal(w, [][]harness.NodeID{{"n1", "n2"}, {"n3", "n4"}}, w.Groups())
