@@ -107,7 +107,7 @@ func (f *benchFlags) check() error {
 }
 
 func (a *app) benchBroker(ctx context.Context, f *benchFlags) (err error) {
-	ctx, stop := a.interruptible(ctx)
+	ctx, stop := a.interruptible(ctx, "stopping")
 	defer stop()
 	dir, err := os.MkdirTemp(f.dir, "assay-bench-")
 	if err != nil {
@@ -117,10 +117,10 @@ func (a *app) benchBroker(ctx context.Context, f *benchFlags) (err error) {
 	result := benchResult{Bench: "broker"}
 	for _, flush := range f.flush {
 		for _, n := range f.inFlight {
+			row, err := benchBrokerRow(ctx, f, dir, flush, n)
 			if ctx.Err() != nil {
 				return errors.New("interrupted")
 			}
-			row, err := benchBrokerRow(ctx, f, dir, flush, n)
 			if err != nil {
 				return fmt.Errorf("flush=%s, %d in flight: %w", flush, n, err)
 			}

@@ -157,7 +157,7 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 		seedTo = a.stderr
 	}
 	fmt.Fprintf(seedTo, "seed %d\n", f.spec.Seed)
-	ctx, stop := a.interruptible(ctx)
+	ctx, stop := a.interruptible(ctx, "healing and stopping; what there is will be judged")
 	defer stop()
 	progress := a.newProgress(f)
 	defer progress.stop()

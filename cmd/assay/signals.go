@@ -57,9 +57,9 @@ func (c *clusters) remove() error {
 	return errors.Join(errs...)
 }
 
-// interruptible returns a context that the first SIGINT, SIGTERM or SIGHUP ends: the run heals, stops and is judged as far as it came. The second
-// one ends the process at once, after an attempt to remove what the run made.
-func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
+// interruptible returns a context that the first SIGINT, SIGTERM or SIGHUP ends; doing says what happens then. The second one ends the
+// process at once, after an attempt to remove what the run made.
+func (a *app) interruptible(ctx context.Context, doing string) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -82,7 +82,7 @@ func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
 					exit(1)
 				}
 				first = time.Now()
-				fmt.Fprintf(a.stderr, "assay: %v: healing and stopping; what there is will be judged (again to stop at once)\n", s)
+				fmt.Fprintf(a.stderr, "assay: %v: %s (again to stop at once)\n", s, doing)
 				cancel()
 			}
 		}

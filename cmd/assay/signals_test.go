@@ -35,7 +35,7 @@ func (l *lockedBuffer) String() string {
 func TestSignalWithEcho(t *testing.T) {
 	var out lockedBuffer
 	a := &app{stderr: &out}
-	ctx, stop := a.interruptible(t.Context())
+	ctx, stop := a.interruptible(t.Context(), "stopping")
 	seen := make(chan os.Signal, 2)
 	signal.Notify(seen, syscall.SIGHUP)
 	defer signal.Stop(seen)
@@ -45,6 +45,6 @@ func TestSignalWithEcho(t *testing.T) {
 	}
 	<-ctx.Done()
 	stop()
-	require.Contains(t, out.String(), "healing and stopping")
+	require.Contains(t, out.String(), "stopping")
 	require.NotContains(t, out.String(), "at once;")
 }
