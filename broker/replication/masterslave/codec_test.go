@@ -59,7 +59,7 @@ func TestMeta(t *testing.T) {
 	_, found, err := loadMeta(disk)
 	require.NoError(t, err)
 	require.False(t, found)
-	m := meta{Cluster: "c", Group: 1, Node: 2, Epoch: 7, Leading: true}
+	m := meta{Cluster: "c", Group: 1, Node: 2, Groups: 3, Members: []int32{2, 5}, Epoch: 7, Leading: true}
 	require.NoError(t, storeMeta(disk, m))
 	got, found, err := loadMeta(disk)
 	require.NoError(t, err)
@@ -121,7 +121,7 @@ func FuzzMeta(f *testing.F) {
 }
 
 func TestWireRoundTrip(t *testing.T) {
-	p := pull{Group: 1, Node: 2, Incarnation: 3, Session: 4, Epoch: 5, From: 6, Chain: 7, LastEpoch: 8, Flushed: 9, Joining: true}
+	p := pull{Group: 1, Node: 2, Config: 10, Incarnation: 3, Session: 4, Epoch: 5, From: 6, Chain: 7, LastEpoch: 8, Flushed: 9, Joining: true}
 	got, err := decodePull(appendPull(nil, p))
 	require.NoError(t, err)
 	require.Equal(t, p, got)
@@ -180,17 +180,19 @@ func FuzzWire(f *testing.F) {
 func TestGarbageAtThePeerPort(t *testing.T) {
 	inBubble(t, 3, sync2(), func(w *world) {
 		w.up()
+		same := w.nodes[1].r.Load().config
 		for name, b := range map[string][]byte{
-			"not ours":          []byte("GET / HTTP/1.1\r\n\r\n"),
-			"huge":              {0xff, 0xff, 0xff, 0xff, 1, 1},
-			"version":           seal([]byte{0, 0, 0, 0, 9, msgRequest, '{', '}'}),
-			"a leader's answer": seal(appendShipmentHead(message(msgFrames, 0), shipment{Verdict: verdictOK})),
-			"bad JSON":          seal(append(message(msgRequest, 0), '{')),
-			"short pull":        seal(message(msgPull, 0)),
-			"a stranger's pull": seal(appendPull(message(msgPull, 0), pull{Node: 99, Epoch: 3})),
-			"its own pull":      seal(appendPull(message(msgPull, 0), pull{Node: 1, Epoch: 3})),
-			"flushed first":     seal(appendFlushed(message(msgFlushed, 0), flushed{Session: 1})),
-			"two pulls at once": bytes.Repeat(seal(appendPull(message(msgPull, 0), pull{Node: 2, Epoch: 3})), 5),
+			"not ours":             []byte("GET / HTTP/1.1\r\n\r\n"),
+			"huge":                 {0xff, 0xff, 0xff, 0xff, 1, 1},
+			"version":              seal([]byte{0, 0, 0, 0, 9, msgRequest, '{', '}'}),
+			"a leader's answer":    seal(appendShipmentHead(message(msgFrames, 0), shipment{Verdict: verdictOK})),
+			"bad JSON":             seal(append(message(msgRequest, 0), '{')),
+			"short pull":           seal(message(msgPull, 0)),
+			"a stranger's pull":    seal(appendPull(message(msgPull, 0), pull{Node: 99, Config: same, Epoch: 3})),
+			"its own pull":         seal(appendPull(message(msgPull, 0), pull{Node: 1, Config: same, Epoch: 3})),
+			"flushed first":        seal(appendFlushed(message(msgFlushed, 0), flushed{Session: 1})),
+			"configured otherwise": seal(appendPull(message(msgPull, 0), pull{Node: 2, Config: same + 1, Epoch: 3})),
+			"two pulls at once":    bytes.Repeat(seal(appendPull(message(msgPull, 0), pull{Node: 2, Config: same, Epoch: 3})), 5),
 		} {
 			conn, err := w.admin.Dial(context.Background(), "tcp", "n1:9093")
 			require.NoError(t, err)

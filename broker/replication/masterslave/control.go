@@ -36,6 +36,7 @@ type request struct {
 	Op          string        `json:"op"`
 	Group       int32         `json:"group"`
 	Epoch       int32         `json:"epoch,omitempty"`
+	Members     []int32       `json:"members,omitempty"`     // with Epoch: the group's nodes as the sender lists them, which says whom the epoch names
 	Incarnation uint64        `json:"incarnation,omitempty"` // opLead: of the process that answered opRecord
 	Boundaries  []boundary    `json:"boundaries,omitempty"`  // opMatch, opHolds: from the last to the first
 	Topic       *topicRequest `json:"topic,omitempty"`

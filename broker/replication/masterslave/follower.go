@@ -233,7 +233,7 @@ func (r *Replica) nextPull(epoch int32, session uint64) (pull, bool) {
 	}
 	tail := r.log.Tail()
 	return pull{
-		Group: r.self.Group, Node: r.cfg.Node, Incarnation: r.incarnation, Session: session, Epoch: epoch, From: tail.Position,
+		Group: r.self.Group, Node: r.cfg.Node, Config: r.config, Incarnation: r.incarnation, Session: session, Epoch: epoch, From: tail.Position,
 		Chain: tail.Chain, LastEpoch: int32(tail.Epoch), Flushed: r.log.Flushed(), Joining: s.meta.Joining,
 	}, true
 }

@@ -210,7 +210,7 @@ func (r *Replica) Status() Status {
 	return Status{
 		Cluster: r.cfg.Cluster, Node: r.cfg.Node, Group: r.self.Group, Epoch: v.Epoch, Leader: v.leader, Role: v.role, Joining: v.joining,
 		Serving: v.Readable, Ready: v.ready, Failed: v.failure, Refused: v.refused, LastEpoch: int32(tail.Epoch), End: tail.Position,
-		Chain: tail.Chain, Flushed: r.log.Flushed(), Committed: v.Committed, Copies: r.opts.Copies, GroupSize: len(r.group),
+		Chain: tail.Chain, Flushed: r.log.Flushed(), Committed: v.Committed, Copies: r.opts.Copies, Members: r.ids,
 		Groups: r.opts.Groups, Topics: len(v.Machine.Topics()), Incarnation: r.incarnation, Followers: v.followers, Options: r.values,
 	}
 }

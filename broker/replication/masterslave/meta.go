@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"slices"
 
 	"github.com/assay-project/assay/internal/vfs"
 )
@@ -33,12 +34,29 @@ type meta struct {
 	Cluster string `json:"cluster"`
 	Group   int32  `json:"group"`
 	Node    int32  `json:"node"`
-	Epoch   int32  `json:"epoch"`   // the highest recorded; 0: none yet
-	Leading bool   `json:"leading"` // this node was told to lead Epoch
-	Joining bool   `json:"joining"` // this disk came empty and has not caught up yet
+	// Groups and Members give the log's partitions and the epochs their meaning, so they must not change under a disk.
+	Groups  int32   `json:"groups"`
+	Members []int32 `json:"members"` // of the group, in the order of the configuration
+	Epoch   int32   `json:"epoch"`   // the highest recorded; 0: none yet
+	Leading bool    `json:"leading"` // this node was told to lead Epoch
+	Joining bool    `json:"joining"` // this disk came empty and has not caught up yet
 }
 
 func crcOf(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+
+// belongs returns why a disk with this meta file is not this node's, or was written in another group than the configured one; nil if it may be used.
+func (r *Replica) belongs(m meta) error {
+	switch {
+	case m.Cluster != r.cfg.Cluster || m.Group != r.self.Group || m.Node != r.cfg.Node:
+		return fmt.Errorf("%w: this disk belongs to node %d, group %d of cluster %q, and not to node %d, group %d of cluster %q",
+			ErrMeta, m.Node, m.Group, m.Cluster, r.cfg.Node, r.self.Group, r.cfg.Cluster)
+	case m.Groups != r.opts.Groups:
+		return fmt.Errorf("%w: this disk was written with groups=%d, and the configuration says groups=%d: the number of groups says where a partition lives, so it cannot change", ErrMeta, m.Groups, r.opts.Groups)
+	case !slices.Equal(m.Members, r.ids):
+		return fmt.Errorf("%w: this disk was written in a group of nodes %v, and the configuration lists nodes %v: the list and its order say whom an epoch names, so they cannot change", ErrMeta, m.Members, r.ids)
+	}
+	return nil
+}
 
 // loadMeta returns found=false when there is no meta file.
 func loadMeta(fsys vfs.FS) (m meta, found bool, err error) {

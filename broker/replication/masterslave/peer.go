@@ -139,6 +139,10 @@ func (r *Replica) answer(ctx context.Context, req request) response {
 	if req.Op != opStatus && req.Group != r.self.Group {
 		return response{Error: fmt.Sprintf("node %d is in group %d, not in %d", r.cfg.Node, r.self.Group, req.Group)}
 	}
+	if slices.Contains([]string{opRecord, opLead, opMatch, opHolds}, req.Op) && !slices.Equal(req.Members, r.ids) {
+		return response{Error: fmt.Sprintf("node %d lists the nodes of group %d as %v, and the sender as %v: an epoch would name another leader; configure all alike",
+			r.cfg.Node, r.self.Group, r.ids, req.Members)}
+	}
 	switch req.Op {
 	case opStatus:
 		st := r.Status()
@@ -191,6 +195,9 @@ func (c *peerConn) takePull(body []byte) error {
 	known := slices.ContainsFunc(c.r.group, func(m Member) bool { return m.ID == p.Node })
 	if p.Group != c.r.self.Group || p.Node == c.r.cfg.Node || !known || c.node != 0 && c.node != p.Node {
 		return fmt.Errorf("%w: pull of node %d, group %d", errWire, p.Node, p.Group)
+	}
+	if p.Config != c.r.config {
+		return fmt.Errorf("%w: node %d pulls, and has another cluster name, number of groups or list of nodes: configure all alike", errWire, p.Node)
 	}
 	if c.pulls == nil {
 		c.node, c.pulls, c.ended = p.Node, make(chan pull, 1), make(chan struct{})

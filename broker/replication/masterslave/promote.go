@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -51,6 +52,7 @@ const attempts = 8
 type promoter struct {
 	req     PromoteRequest
 	members []Member // of the group, in the order of the configuration
+	ids     []int32  // theirs
 	dial    DialFunc
 	timeout time.Duration
 }
@@ -62,7 +64,7 @@ func Promote(ctx context.Context, req PromoteRequest, members []Member, dial Dia
 	p := &promoter{req: req, dial: dial, timeout: controlTimeout}
 	for _, m := range members {
 		if m.Group == req.Group {
-			p.members = append(p.members, m)
+			p.members, p.ids = append(p.members, m), append(p.ids, m.ID)
 		}
 	}
 	for _, o := range opts {
@@ -153,8 +155,8 @@ func (p *promoter) askOne(ctx context.Context, m Member, req request) answer {
 		a.err = fmt.Errorf("%w: no status in the answer", errWire)
 	case resp.Status.Node != m.ID || resp.Status.Group != m.Group:
 		a.err = fmt.Errorf("%s answers as node %d of group %d", m.Peer, resp.Status.Node, resp.Status.Group)
-	case resp.Status.GroupSize != len(p.members):
-		a.err = fmt.Errorf("node %d knows a group of %d nodes, and not of %d: give the list of nodes that it was configured with", m.ID, resp.Status.GroupSize, len(p.members))
+	case !slices.Equal(resp.Status.Members, p.ids):
+		a.err = fmt.Errorf("node %d lists the nodes of the group as %v, and not as %v: give the list that it was configured with", m.ID, resp.Status.Members, p.ids)
 	default:
 		a.status = *resp.Status
 	}
@@ -206,7 +208,7 @@ func (p *promoter) attempt(ctx context.Context) (res PromoteResult, again bool, 
 // still the same process: a node that lost its disk between its answer and another node's has forgotten its promise at a time when too
 // few knew of the epoch for it to learn of it again.
 func (p *promoter) record(ctx context.Context, candidate Member, epoch int32) []answer {
-	req := request{Op: opRecord, Group: p.req.Group, Epoch: epoch}
+	req := request{Op: opRecord, Group: p.req.Group, Epoch: epoch, Members: p.ids}
 	answers := p.ask(ctx, []Member{candidate}, req)
 	if answers[0].err != nil {
 		return answers
@@ -241,7 +243,7 @@ func (p *promoter) record(ctx context.Context, candidate Member, epoch int32) []
 // tell tells the candidate to lead, more than once when no answer comes: being told again changes nothing.
 func (p *promoter) tell(ctx context.Context, cand answer, epoch int32) (lead answer) {
 	for range 3 {
-		lead = p.ask(ctx, []Member{cand.member}, request{Op: opLead, Group: p.req.Group, Epoch: epoch, Incarnation: cand.status.Incarnation})[0]
+		lead = p.ask(ctx, []Member{cand.member}, request{Op: opLead, Group: p.req.Group, Epoch: epoch, Members: p.ids, Incarnation: cand.status.Incarnation})[0]
 		if lead.err == nil || lead.refused || lead.status.Node != 0 || ctx.Err() != nil {
 			break
 		}
@@ -334,7 +336,7 @@ func (p *promoter) risk(ctx context.Context, answers []answer, cand answer) (rea
 func (p *promoter) holds(ctx context.Context, cand, a answer) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	req := request{Op: opHolds, Group: p.req.Group, Epoch: cand.status.Epoch, Boundaries: []boundary{{Position: a.status.End, Chain: a.status.Chain}}}
+	req := request{Op: opHolds, Group: p.req.Group, Epoch: cand.status.Epoch, Members: p.ids, Boundaries: []boundary{{Position: a.status.End, Chain: a.status.Chain}}}
 	resp, err := call(ctx, p.dial, cand.member.Peer, req)
 	if err == nil && resp.Error != "" {
 		err = errors.New(resp.Error)

@@ -36,7 +36,7 @@ func (r *Replica) commonPrefix(ctx context.Context, leader Member, epoch int32) 
 		for i, b := range bs {
 			ask[len(bs)-1-i] = boundary{Position: b.Position, Chain: b.Chain}
 		}
-		resp, err := call(ctx, r.cfg.Dial, leader.Peer, request{Op: opMatch, Group: r.self.Group, Epoch: epoch, Boundaries: ask})
+		resp, err := call(ctx, r.cfg.Dial, leader.Peer, request{Op: opMatch, Group: r.self.Group, Epoch: epoch, Members: r.ids, Boundaries: ask})
 		if err == nil && resp.Error != "" {
 			err = errors.New(resp.Error)
 		}

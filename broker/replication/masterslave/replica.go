@@ -56,6 +56,8 @@ type Replica struct {
 	values      map[string]string // opts, spelled; never changes
 	self        Member
 	group       []Member // the nodes of this group, in the order of the configuration
+	ids         []int32  // theirs, in the same order
+	config      uint64   // see fingerprint
 	log         *commitlog.Log
 	incarnation uint64
 	logger      *slog.Logger
@@ -95,6 +97,7 @@ type state struct {
 	failure   string
 	joinEnd   int64            // while joining: what to reach, -1 not known yet
 	heard     map[int32]Status // the latest answers of this group's other nodes to this process
+	ignored   map[int32]string // peers whose configuration differs, and how
 	scratch   []byte
 	follow    followCtx
 	notify    chan int64 // to the puller's connection: flushed positions; nil when there is none
@@ -150,14 +153,15 @@ func Open(cfg Config) (*Replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	if found && (m.Cluster != cfg.Cluster || m.Group != r.self.Group || m.Node != cfg.Node) {
-		return nil, fmt.Errorf("%w: this disk belongs to node %d, group %d of cluster %q, and not to node %d, group %d of cluster %q",
-			ErrMeta, m.Node, m.Group, m.Cluster, cfg.Node, r.self.Group, cfg.Cluster)
+	if found {
+		if err := r.belongs(m); err != nil {
+			return nil, err
+		}
 	}
 	s := &r.state
 	s.machine = partitions.New(r.self.Group, r.opts.Groups)
 	s.joinEnd = -1
-	s.heard = make(map[int32]Status)
+	s.heard, s.ignored = make(map[int32]Status), make(map[int32]string)
 	s.others = make([]leaderView, r.opts.Groups)
 	for g := range s.others {
 		s.others[g].leader = -1
@@ -190,9 +194,10 @@ func (r *Replica) place() error {
 		}
 		sizes[m.Group]++
 		if m.Group == r.self.Group {
-			r.group = append(r.group, m)
+			r.group, r.ids = append(r.group, m), append(r.ids, m.ID)
 		}
 	}
+	r.config = fingerprint(r.cfg.Cluster, r.self.Group, r.opts.Groups, r.ids)
 	for g, n := range sizes {
 		if n < r.opts.Copies || n == 0 {
 			return fmt.Errorf("option copies=%d: group %d has %d nodes", r.opts.Copies, g, n)
@@ -206,7 +211,7 @@ func (r *Replica) restore(m meta, found bool) {
 	s := &r.state
 	s.meta, s.known = m, found
 	if !found {
-		s.meta = meta{Cluster: r.cfg.Cluster, Group: r.self.Group, Node: r.cfg.Node}
+		s.meta = meta{Cluster: r.cfg.Cluster, Group: r.self.Group, Node: r.cfg.Node, Groups: r.opts.Groups, Members: r.ids}
 		if r.log.End() > 0 {
 			// The log outlived the meta file: what this node has promised is not known, so it must not count before it has caught up.
 			s.known, s.meta.Joining, s.meta.Epoch = true, true, int32(r.log.LastEpoch())

@@ -131,9 +131,11 @@ func (r *Replica) beginLead() error {
 // takeAnswer takes a peer's status; err says why there is none.
 func (r *Replica) takeAnswer(m Member, st Status, err error) {
 	s := &r.state
-	if err == nil && (st.Node != m.ID || st.Group != m.Group || st.Cluster != r.cfg.Cluster || st.Groups != r.opts.Groups || st.Epoch > maxEpoch) {
-		err = fmt.Errorf("%s answers as node %d, group %d of %d, of cluster %q: the nodes' configurations differ", m.Peer, st.Node, st.Group, st.Groups, st.Cluster)
-		r.logger.Error("peer ignored", "peer", m.ID, "err", err)
+	if err == nil {
+		if err = r.differs(m, st); err != nil && s.ignored[m.ID] != err.Error() {
+			s.ignored[m.ID] = err.Error()
+			r.logger.Error("peer ignored: the nodes' configurations differ", "peer", m.ID, "err", err)
+		}
 	}
 	if m.Group != r.self.Group {
 		if err == nil {

@@ -47,7 +47,7 @@ func TestSafetyRecordedEpochSurvives(t *testing.T) {
 		w.up()
 		answered := make(chan bool, 1)
 		go func() {
-			resp, err := call(context.Background(), w.admin.Dial, "n2:9093", request{Op: opRecord, Epoch: 7})
+			resp, err := call(context.Background(), w.admin.Dial, "n2:9093", request{Op: opRecord, Members: w.all(), Epoch: 7})
 			answered <- err == nil && resp.Error == ""
 		}()
 		time.Sleep(after)
@@ -171,7 +171,7 @@ func TestSafetyJoiningBeginsAnewWithTheEpoch(t *testing.T) {
 		r := w.nodes[3].r.Load()
 		require.NoError(t, r.do(context.Background(), func() {
 			require.GreaterOrEqual(t, r.state.joinEnd, int64(0))
-			r.takeAnswer(w.members[1], Status{Cluster: "test", Node: 2, Epoch: 4, Groups: 1}, nil)
+			r.takeAnswer(w.members[1], Status{Cluster: "test", Node: 2, Epoch: 4, Groups: 1, Members: w.all()}, nil)
 			require.EqualValues(t, 4, r.state.meta.Epoch)
 			require.True(t, r.state.meta.Joining)
 		}))
@@ -188,7 +188,7 @@ func TestSafetyFailedDiskRecordsNothing(t *testing.T) {
 		w.crash(vfs.KeepCache, 1)
 		w.nodes[3].disk.FailSync(true)
 		for range 2 {
-			require.NotEmpty(t, w.ask(3, request{Op: opRecord, Epoch: 4}).Error)
+			require.NotEmpty(t, w.ask(3, request{Op: opRecord, Members: w.all(), Epoch: 4}).Error)
 			require.EqualValues(t, 4, w.status(3).Epoch, "it obeys")
 		}
 		_, err := w.promote(2, false)
@@ -204,11 +204,11 @@ func TestSafetyLeaderHasWhatItSaid(t *testing.T) {
 		w.up()
 		w.fill(1, 20)
 		w.crash(vfs.PowerLoss, 1)
-		said := w.ask(2, request{Op: opRecord, Epoch: 3}).Status
+		said := w.ask(2, request{Op: opRecord, Members: w.all(), Epoch: 3}).Status
 		require.NotNil(w.t, said)
 		answered := make(chan Status, 1)
 		go func() {
-			resp, err := call(context.Background(), w.admin.Dial, "n2:9093", request{Op: opLead, Epoch: 3, Incarnation: said.Incarnation})
+			resp, err := call(context.Background(), w.admin.Dial, "n2:9093", request{Op: opLead, Members: w.all(), Epoch: 3, Incarnation: said.Incarnation})
 			if err == nil && resp.Error == "" {
 				answered <- *resp.Status
 			}
@@ -258,7 +258,7 @@ func TestSafetyDiskWithoutItsMeta(t *testing.T) {
 		w.well(0)
 		w.stop(3)
 		disk := w.nodes[3].disk
-		require.NoError(t, storeMeta(disk, meta{Cluster: "test", Node: 3, Epoch: 3}))
+		require.NoError(t, storeMeta(disk, meta{Cluster: "test", Node: 3, Groups: 1, Members: w.all(), Epoch: 3}))
 		_, err = Open(w.config(3))
 		require.ErrorIs(t, err, ErrMeta)
 		require.ErrorContains(t, err, "frames of epoch 4")
@@ -287,7 +287,7 @@ func TestSafetyJoiningNodesVouchForNobody(t *testing.T) {
 		r := w.nodes[4].r.Load()
 		hears := func(node int32, joining bool) (still bool) {
 			require.NoError(t, r.do(context.Background(), func() {
-				r.takeAnswer(w.members[node-1], Status{Cluster: "test", Node: node, Epoch: 4, Groups: 1, Joining: joining}, nil)
+				r.takeAnswer(w.members[node-1], Status{Cluster: "test", Node: node, Epoch: 4, Groups: 1, Members: w.all(), Joining: joining}, nil)
 				still = r.state.meta.Joining
 			}))
 			return still

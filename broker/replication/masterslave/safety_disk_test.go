@@ -43,7 +43,7 @@ func TestSafetyUnreadableIsNotDifferent(t *testing.T) {
 		require.NotEqual(t, RoleRefused, w.status(1).Role, "nothing is known against its log")
 
 		// The same when the follower has a tail of its own and so has to ask for boundaries.
-		resp, err := call(context.Background(), w.admin.Dial, "n2:9093", request{Op: opMatch, Epoch: res.Epoch, Boundaries: []boundary{{Position: end, Chain: w.status(1).Chain}, {}}})
+		resp, err := call(context.Background(), w.admin.Dial, "n2:9093", request{Op: opMatch, Members: w.all(), Epoch: res.Epoch, Boundaries: []boundary{{Position: end, Chain: w.status(1).Chain}, {}}})
 		require.NoError(t, err)
 		require.Contains(t, resp.Error, "corrupt")
 	})

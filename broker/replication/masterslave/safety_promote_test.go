@@ -62,9 +62,9 @@ func TestSafetyLateLead(t *testing.T) {
 			w.up()
 			sent := w.fill(1, 3)
 			w.well(0)
-			late := request{Op: opLead, Epoch: 4}
+			late := request{Op: opLead, Members: w.all(), Epoch: 4}
 			for _, id := range []int32{2, 3} {
-				resp := w.ask(id, request{Op: opRecord, Epoch: 4})
+				resp := w.ask(id, request{Op: opRecord, Members: w.all(), Epoch: 4})
 				require.Empty(t, resp.Error)
 				if id == 2 {
 					late.Incarnation = resp.Status.Incarnation
@@ -112,7 +112,7 @@ func TestSafetyOperatorDiesBeforeLead(t *testing.T) {
 				sent := w.fill(1, 3)
 				w.well(0)
 				for id := range int32(recorded) {
-					require.Empty(t, w.ask(id+1, request{Op: opRecord, Epoch: epoch}).Error)
+					require.Empty(t, w.ask(id+1, request{Op: opRecord, Members: w.all(), Epoch: epoch}).Error)
 				}
 				w.until("all have heard", func() bool {
 					return w.status(1).Epoch == epoch && w.status(2).Epoch == epoch && w.status(3).Epoch == epoch

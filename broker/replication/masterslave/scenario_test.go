@@ -303,7 +303,7 @@ func TestDeposedLeaderTruncatesToTheCommonPrefix(t *testing.T) {
 			require.Equal(t, kerr.NotEnoughReplicasAfterAppend, code(err))
 		}
 		_, err := Promote(context.Background(), PromoteRequest{}, w.members[1:], w.admin.Dial)
-		require.ErrorContains(t, err, "knows a group of 3 nodes", "another list would name other leaders")
+		require.ErrorContains(t, err, "lists the nodes of the group as [1 2 3], and not as [2 3]", "another list would name other leaders")
 		w.nodes[1].host.Freeze() // the operator does not reach it either
 		res, err := w.promote(0, false)
 		require.NoError(t, err)

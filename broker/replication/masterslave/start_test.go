@@ -260,17 +260,17 @@ func TestLeadNamesTheProcess(t *testing.T) {
 			require.NoError(t, err)
 			return resp
 		}
-		resp := ask(request{Op: opRecord, Epoch: 4})
+		resp := ask(request{Op: opRecord, Members: w.all(), Epoch: 4})
 		require.Empty(t, resp.Error)
-		require.Empty(t, ask(request{Op: opRecord, Epoch: 4}).Error, "it may have heard of it before it is asked")
-		require.True(t, ask(request{Op: opRecord, Epoch: 3}).Refused)
+		require.Empty(t, ask(request{Op: opRecord, Members: w.all(), Epoch: 4}).Error, "it may have heard of it before it is asked")
+		require.True(t, ask(request{Op: opRecord, Members: w.all(), Epoch: 3}).Refused)
 		before := resp.Status.Incarnation
 		w.crash(vfs.KeepCache, 2)
 		w.start(2)
-		require.Contains(t, ask(request{Op: opLead, Epoch: 4, Incarnation: before}).Error, "restarted")
-		require.Contains(t, ask(request{Op: opLead, Epoch: 7, Incarnation: w.nodes[2].r.Load().incarnation}).Error, "not recorded")
-		require.Contains(t, ask(request{Op: opRecord, Epoch: maxEpoch + 1}).Error, "beyond all reason")
-		require.Contains(t, ask(request{Op: opRecord, Group: 1, Epoch: 9}).Error, "group")
+		require.Contains(t, ask(request{Op: opLead, Members: w.all(), Epoch: 4, Incarnation: before}).Error, "restarted")
+		require.Contains(t, ask(request{Op: opLead, Members: w.all(), Epoch: 7, Incarnation: w.nodes[2].r.Load().incarnation}).Error, "not recorded")
+		require.Contains(t, ask(request{Op: opRecord, Members: w.all(), Epoch: maxEpoch + 1}).Error, "beyond all reason")
+		require.Contains(t, ask(request{Op: opRecord, Members: w.all(), Group: 1, Epoch: 9}).Error, "group")
 	})
 }
 

@@ -34,7 +34,7 @@ type Status struct {
 	Flushed     int64            `json:"flushed"`
 	Committed   int64            `json:"committed"`
 	Copies      int              `json:"copies"`
-	GroupSize   int              `json:"group_size"`
+	Members     []int32          `json:"members"` // the nodes of its group, in the order of its configuration, which says whom an epoch names
 	Groups      int32            `json:"groups"`
 	Topics      int              `json:"topics"`
 	Incarnation uint64           `json:"incarnation"` // a random number of this process

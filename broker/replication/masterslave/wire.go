@@ -59,6 +59,7 @@ const (
 type pull struct {
 	Group       int32
 	Node        int32
+	Config      uint64 // see fingerprint
 	Incarnation uint64 // of the follower's process
 	Session     uint64 // given by the leader's last answer on this connection, 0 before; positions count only under the current one
 	Epoch       int32  // the follower's
@@ -69,12 +70,13 @@ type pull struct {
 	Joining     bool
 }
 
-const pullBody = 4 + 4 + 8 + 8 + 4 + 8 + 8 + 4 + 8 + 1
+const pullBody = 4 + 4 + 8 + 8 + 8 + 4 + 8 + 8 + 4 + 8 + 1
 
 func appendPull(dst []byte, p pull) []byte {
 	be := binary.BigEndian
 	dst = be.AppendUint32(dst, uint32(p.Group))
 	dst = be.AppendUint32(dst, uint32(p.Node))
+	dst = be.AppendUint64(dst, p.Config)
 	dst = be.AppendUint64(dst, p.Incarnation)
 	dst = be.AppendUint64(dst, p.Session)
 	dst = be.AppendUint32(dst, uint32(p.Epoch))
@@ -94,11 +96,11 @@ func decodePull(b []byte) (pull, error) {
 	}
 	be := binary.BigEndian
 	p := pull{
-		Group: int32(be.Uint32(b)), Node: int32(be.Uint32(b[4:])), Incarnation: be.Uint64(b[8:]), Session: be.Uint64(b[16:]),
-		Epoch: int32(be.Uint32(b[24:])), From: int64(be.Uint64(b[28:])), Chain: be.Uint64(b[36:]), LastEpoch: int32(be.Uint32(b[44:])),
-		Flushed: int64(be.Uint64(b[48:])), Joining: b[56] == 1,
+		Group: int32(be.Uint32(b)), Node: int32(be.Uint32(b[4:])), Config: be.Uint64(b[8:]), Incarnation: be.Uint64(b[16:]),
+		Session: be.Uint64(b[24:]), Epoch: int32(be.Uint32(b[32:])), From: int64(be.Uint64(b[36:])), Chain: be.Uint64(b[44:]),
+		LastEpoch: int32(be.Uint32(b[52:])), Flushed: int64(be.Uint64(b[56:])), Joining: b[64] == 1,
 	}
-	if p.Epoch < 1 || p.From < 0 || p.Flushed < 0 || b[56] > 1 {
+	if p.Epoch < 1 || p.From < 0 || p.Flushed < 0 || b[64] > 1 {
 		return pull{}, fmt.Errorf("%w: pull %+v", errWire, p)
 	}
 	return p, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -32,6 +33,7 @@ type world struct {
 	rng     *rand.Rand
 	zombies []*Replica // killed, still running against nothing
 	nextMsg int
+	logs    io.Writer // of nodes that are started from now on; nil: nowhere
 }
 
 // machine is one node: its disk survives its replicas.
@@ -83,6 +85,9 @@ func (w *world) config(id int32) Config {
 	logger := slog.New(slog.DiscardHandler)
 	if os.Getenv("ASSAY_TEST_LOG") != "" {
 		logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", id)
+	}
+	if w.logs != nil {
+		logger = slog.New(slog.NewTextHandler(w.logs, nil)).With("node", id)
 	}
 	m := w.nodes[id]
 	return Config{Cluster: "test", Node: id, Members: w.members, Options: opts, FS: m.disk, Dial: m.host.Dial,
