@@ -50,9 +50,8 @@ func (r *Replica) afterFlush(err error) {
 	r.advance(time.Now())
 	if n := r.state.notify; n != nil && r.opts.Flush == FlushSync {
 		select {
-		case <-n: // replaced by a newer one
-		default:
+		case n <- struct{}{}:
+		default: // it has not told of the last one yet
 		}
-		n <- r.log.Flushed() // has room: only the state's owner puts something in
 	}
 }

@@ -79,7 +79,7 @@ func (r *Replica) leaderToFollow(v view) (Member, bool) {
 // pullFrom copies a leader's log until the connection breaks or the epoch ends. pulled says that the leader answered.
 func (r *Replica) pullFrom(leader Member, epoch int32) (pulled bool, err error) {
 	var follow context.Context
-	notify := make(chan int64, 1)
+	notify := make(chan struct{}, 1)
 	if err := r.do(r.ctx, func() { follow, r.state.notify = r.state.follow.ctx, notify }); err != nil {
 		return false, err
 	}
@@ -124,14 +124,14 @@ type puller struct {
 }
 
 // tell sends flushed positions. After an error it closes the connection, which ends the loop.
-func (p *puller) tell(notify <-chan int64) {
+func (p *puller) tell(notify <-chan struct{}) {
 	defer close(p.ended)
 	for {
 		select {
 		case <-p.quit:
 			return
-		case at := <-notify:
-			if err := p.sendFlushed(at); err != nil {
+		case <-notify:
+			if err := p.sendFlushed(); err != nil {
 				_ = p.conn.Close()
 				return
 			}
@@ -139,13 +139,15 @@ func (p *puller) tell(notify <-chan int64) {
 	}
 }
 
-func (p *puller) sendFlushed(at int64) error {
+// sendFlushed tells what is flushed at the moment at which it speaks: this log may have been truncated since it was told to speak, and what was flushed
+// before says nothing of the bytes that were copied to the same place since.
+func (p *puller) sendFlushed() error {
 	p.turn <- struct{}{}
 	defer func() { <-p.turn }()
 	if p.told == 0 {
 		return nil // the next pull says it
 	}
-	_, err := p.conn.Write(seal(appendFlushed(message(msgFlushed, 16), flushed{Session: p.told, Position: at})))
+	_, err := p.conn.Write(seal(appendFlushed(message(msgFlushed, 16), flushed{Session: p.told, Position: p.r.log.Flushed()})))
 	return err
 }
 

@@ -74,12 +74,6 @@ func (r *Replica) cut(epoch int32, to int64) error {
 		"from", tail.Position, "to", to, "last_epoch", tail.Epoch)
 	s.rebuild = true
 	s.committed = min(s.committed, to)
-	if s.notify != nil {
-		select {
-		case <-s.notify: // a flushed position of the log as it was must not be told of the one that comes
-		default:
-		}
-	}
 	r.publish() // readers know before anything is gone
 	if err := r.log.Truncate(to); err != nil {
 		r.fail("truncate", err)

@@ -100,7 +100,7 @@ type state struct {
 	ignored   map[int32]string // peers whose configuration differs, and how
 	scratch   []byte
 	follow    followCtx
-	notify    chan int64 // to the puller's connection: flushed positions; nil when there is none
+	notify    chan struct{} // to the puller's connection, has one token when something was flushed; nil when there is none
 	others    []leaderView
 	rebuild   bool
 	sweeping  bool   // sweeper is set
