@@ -13,8 +13,8 @@ import (
 
 // leadership is what a leader knows. It is part of the state; it lasts for one epoch of one process, so nothing is inherited.
 //
-// Invariants: committed <= the copies-th largest of the copies' positions at some moment of this leadership; committed is 0
-// or >= epochEnd; it never goes back.
+// Invariants: committed <= the leader's own copy and the (copies-1)-th largest of the followers' at some moment of this leadership;
+// committed is 0 or >= epochEnd; it never goes back.
 type leadership struct {
 	epochEnd  int64 // log position after the epoch's first frame
 	startEnd  int64 // log end when this leadership began: readers are served when committed covers it
@@ -78,18 +78,18 @@ func (r *Replica) copyOf(p *progress) int64 {
 	}
 }
 
-// counted is the position that as many copies as the configuration asks for have reached.
+// counted is the position that as many copies as the configuration asks for have reached. One of them is always the leader's: with flush=leader, followers
+// may be ahead of what it has flushed, and however many they are, the leader could come back without it.
 func (r *Replica) counted() int64 {
 	if r.opts.Copies == 1 {
 		return r.ownCopy()
 	}
 	at := make([]int64, 0, 8)
-	at = append(at, r.ownCopy())
 	for _, p := range r.state.lead.followers {
 		at = append(at, r.copyOf(p))
 	}
 	slices.Sort(at)
-	return at[len(at)-r.opts.Copies]
+	return min(r.ownCopy(), at[len(at)-(r.opts.Copies-1)])
 }
 
 // advance moves committed, and answers the producers that it reaches.

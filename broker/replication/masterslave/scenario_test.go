@@ -141,6 +141,30 @@ func TestFlushSyncSurvivesPowerLoss(t *testing.T) {
 	}
 }
 
+// VMS-10 with two followers: as many copies as it takes are in the followers' page caches, and the leader, which is one of the copies, has not flushed. It could come
+// back without what it acknowledged.
+func TestFlushLeaderCountsTheLeader(t *testing.T) {
+	for name, opts := range map[string]map[string]string{"sync": sync2(), "async": async()} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, 3, with(opts, "flush", "leader"), func(w *world) {
+				w.nodes[1].disk = vfs.NewDisk(9, vfs.DiskOptions{SyncLatency: 400 * time.Millisecond})
+				w.up()
+				for i := range 5 {
+					time.Sleep(time.Duration(i) * 70 * time.Millisecond)
+					start := time.Now()
+					_, err := w.send(1, "m")
+					require.NoError(t, err)
+					require.GreaterOrEqual(t, time.Since(start), 400*time.Millisecond, "it was acknowledged before it was flushed")
+				}
+				w.crash(vfs.PowerLoss, 1)
+				w.start(1)
+				w.leads(1)
+				require.Len(t, w.messages(1), 5)
+			})
+		})
+	}
+}
+
 // VMS-04: with replication=async the unreplicated tail goes with the leader's disk, and the promote says that it is not safe.
 func TestAsyncLosesWithTheDisk(t *testing.T) {
 	inBubble(t, 2, async(), func(w *world) {
