@@ -197,7 +197,7 @@ func (c *peerConn) takePull(body []byte) error {
 		return fmt.Errorf("%w: pull of node %d, group %d", errWire, p.Node, p.Group)
 	}
 	if p.Config != c.r.config {
-		return fmt.Errorf("%w: node %d pulls, and has another cluster name, number of groups or list of nodes: configure all alike", errWire, p.Node)
+		return fmt.Errorf("%w: node %d pulls, and has another cluster name, list of nodes, or number of groups or copies: configure all alike", errWire, p.Node)
 	}
 	if c.pulls == nil {
 		c.node, c.pulls, c.ended = p.Node, make(chan pull, 1), make(chan struct{})

@@ -46,8 +46,8 @@ type PromoteOption func(*promoter)
 // WithRequestTimeout bounds each request to a node (default 5 s).
 func WithRequestTimeout(d time.Duration) PromoteOption { return func(p *promoter) { p.timeout = d } }
 
-// attempts is how often a promote starts over at most.
-const attempts = 8
+// maxAttempts is how often a promote starts over at most.
+const maxAttempts = 8
 
 type promoter struct {
 	req     PromoteRequest
@@ -55,12 +55,28 @@ type promoter struct {
 	ids     []int32  // theirs
 	dial    DialFunc
 	timeout time.Duration
+
+	former   int32 // who led the group before this promote recorded anything, 0 for nobody that answered
+	recorded int32 // the highest epoch that this promote has had recorded, 0 for none
 }
 
 // Promote gives a group a new epoch and a leader, as docs/replication.md says. members is the cluster's node list in the order of
-// its configuration; those of other groups are ignored. It writes nothing when it can see beforehand that it would be unsafe. An error after
-// the epoch was recorded leaves the group without a leader until the next promote; the result then says how far it came.
+// its configuration; those of other groups are ignored. It writes nothing when it can see beforehand that it would be unsafe. When that turns out
+// only after an epoch was recorded, it gives the group back to the leader that it had, if that is safe; else the group has no leader until the
+// next promote. The error says which; the result says how far the promote came.
 func Promote(ctx context.Context, req PromoteRequest, members []Member, dial DialFunc, opts ...PromoteOption) (PromoteResult, error) {
+	p, err := newPromoter(req, members, dial, opts...)
+	if err != nil {
+		return PromoteResult{}, err
+	}
+	res, err := p.attempts(ctx)
+	if err != nil && p.recorded != 0 {
+		err = p.giveBack(ctx, err)
+	}
+	return res, err
+}
+
+func newPromoter(req PromoteRequest, members []Member, dial DialFunc, opts ...PromoteOption) (*promoter, error) {
 	p := &promoter{req: req, dial: dial, timeout: controlTimeout}
 	for _, m := range members {
 		if m.Group == req.Group {
@@ -71,13 +87,18 @@ func Promote(ctx context.Context, req PromoteRequest, members []Member, dial Dia
 		o(p)
 	}
 	if len(p.members) == 0 {
-		return PromoteResult{}, fmt.Errorf("promote: group %d has no nodes", req.Group)
+		return nil, fmt.Errorf("promote: group %d has no nodes", req.Group)
 	}
 	if req.Node != 0 && p.index(req.Node) < 0 {
-		return PromoteResult{}, fmt.Errorf("promote: node %d is not in group %d", req.Node, req.Group)
+		return nil, fmt.Errorf("promote: node %d is not in group %d", req.Node, req.Group)
 	}
+	return p, nil
+}
+
+// attempts passes through the protocol until it succeeds, is refused, or has tried often enough.
+func (p *promoter) attempts(ctx context.Context) (PromoteResult, error) {
 	var last error
-	for attempt := range attempts {
+	for attempt := range maxAttempts {
 		if attempt > 0 {
 			if err := sleep(ctx, min(100*time.Millisecond<<attempt, 2*time.Second)); err != nil {
 				return PromoteResult{}, errors.Join(err, last)
@@ -89,7 +110,37 @@ func Promote(ctx context.Context, req PromoteRequest, members []Member, dial Dia
 		}
 		last = err
 	}
-	return PromoteResult{}, fmt.Errorf("%w after %d attempts; the last one: %w", ErrContended, attempts, last)
+	return PromoteResult{}, fmt.Errorf("%w after %d attempts; the last one: %w", ErrContended, maxAttempts, last)
+}
+
+// giveBack makes the former leader lead again after a promote that failed halfway, under a newer epoch and by the same rules, unless
+// somebody leads by now. It returns the promote's error with what became of the group.
+func (p *promoter) giveBack(ctx context.Context, failed error) error {
+	seen := p.ask(ctx, p.members, request{Op: opStatus, Group: p.req.Group})
+	if l := leaderAmong(seen); l.Node != 0 {
+		return fmt.Errorf("%w; node %d leads in epoch %d", failed, l.Node, l.Epoch)
+	}
+	nobody := fmt.Errorf("%w; epoch %d is recorded and nobody leads: promote again", failed, highest(seen))
+	if p.former == 0 || p.req.Force || ctx.Err() != nil {
+		return nobody
+	}
+	back := *p
+	back.req.Node = p.former
+	res, err := back.attempts(ctx)
+	if err != nil {
+		return fmt.Errorf("%w (node %d, which led before, cannot be promoted either: %w)", nobody, p.former, err)
+	}
+	return fmt.Errorf("%w; node %d leads as before, now in epoch %d", failed, res.Leader, res.Epoch)
+}
+
+// leaderAmong returns the status of the node that leads the highest epoch heard of, a zero one when none does.
+func leaderAmong(answers []answer) Status {
+	for _, a := range answers {
+		if a.err == nil && a.status.Role == RoleLeader && a.status.Epoch == highest(answers) {
+			return a.status
+		}
+	}
+	return Status{}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -166,18 +217,25 @@ func (p *promoter) askOne(ctx context.Context, m Member, req request) answer {
 // attempt is one pass through the protocol; again says that the group changed meanwhile and another pass may do.
 func (p *promoter) attempt(ctx context.Context) (res PromoteResult, again bool, err error) {
 	seen := p.ask(ctx, p.members, request{Op: opStatus, Group: p.req.Group})
+	if p.recorded == 0 {
+		p.former = leaderAmong(seen).Node
+	}
 	cand, err := p.candidate(seen)
 	if err != nil {
 		return PromoteResult{}, false, err
 	}
 	reason, again := p.risk(ctx, seen, cand)
 	if reason != "" && !p.req.Force {
-		return PromoteResult{Leader: cand.member.ID, Answers: report(seen)}, again, fmt.Errorf("%w: %s; nothing was changed, force to go on", ErrUnsafe, reason)
+		if p.recorded == 0 {
+			reason += "; nothing was changed, force to go on"
+		}
+		return PromoteResult{Leader: cand.member.ID, Answers: report(seen)}, again, fmt.Errorf("%w: %s", ErrUnsafe, reason)
 	}
 	// Above the first epoch, too: an empty group may begin with it at any moment, and must not undo a forced promote by that.
 	epoch := nextEpoch(max(highest(seen), firstEpoch(len(p.members))), p.index(cand.member.ID), len(p.members))
 	res = PromoteResult{Epoch: epoch, Leader: cand.member.ID}
 
+	p.recorded = epoch
 	answers := p.record(ctx, cand.member, epoch)
 	res.Answers = report(answers)
 	for _, a := range answers {
@@ -187,19 +245,20 @@ func (p *promoter) attempt(ctx context.Context) (res PromoteResult, again bool, 
 	}
 	cand = answers[0]
 	if cand.err != nil {
-		return res, false, fmt.Errorf("promote: node %d cannot record epoch %d: %w", cand.member.ID, epoch, cand.err)
+		return res, !p.req.Force, fmt.Errorf("promote: node %d cannot record epoch %d: %w", cand.member.ID, epoch, cand.err)
 	}
-	reason, again = p.risk(ctx, answers, cand)
+	reason, _ = p.risk(ctx, answers, cand)
 	res.Safe = reason == ""
 	if !res.Safe && p.req.Node == 0 && p.behind(answers, cand) {
 		return res, true, fmt.Errorf("node %d got ahead of node %d meanwhile", ahead(answers, cand), cand.member.ID)
 	}
 	if !res.Safe && !p.req.Force {
-		return res, again, fmt.Errorf("%w: %s; epoch %d is recorded and nobody leads: promote again", ErrUnsafe, reason, epoch)
+		// It was safe a moment ago. What has changed may change back; if not, the next attempt sees it before it records anything.
+		return res, true, fmt.Errorf("%w: %s", ErrUnsafe, reason)
 	}
 	res.Forced = !res.Safe
 	if lead := p.tell(ctx, cand, epoch); lead.err != nil {
-		return res, lead.refused, fmt.Errorf("promote: node %d was told to lead epoch %d: %w", cand.member.ID, epoch, lead.err)
+		return res, lead.refused || !p.req.Force, fmt.Errorf("promote: node %d was told to lead epoch %d: %w", cand.member.ID, epoch, lead.err)
 	}
 	return res, false, nil
 }
@@ -294,17 +353,21 @@ func better(a, b answer) bool {
 
 // unsafe returns why promoting cand on these answers could lose acknowledged messages, "" when it cannot.
 func (p *promoter) unsafe(answers []answer, cand answer) string {
-	counted, need := 0, len(p.members)-cand.status.Copies+1
+	counted, copies := 0, cand.status.Copies
 	for _, a := range answers {
 		if a.counts() {
 			counted++
 		}
+		if a.err == nil {
+			copies = min(copies, a.status.Copies) // whoever led may have asked for fewer than the candidate does
+		}
 	}
+	need := len(p.members) - copies + 1
 	switch {
 	case cand.status.Joining:
 		return fmt.Sprintf("node %d has not caught up since its disk came empty", cand.member.ID)
 	case counted < need:
-		return fmt.Sprintf("%d of %d nodes answer with a log that counts, and a message may be on only %d: %d are needed", counted, len(p.members), cand.status.Copies, need)
+		return fmt.Sprintf("%d of %d nodes answer with a log that counts, and a message may be on only %d: %d are needed", counted, len(p.members), copies, need)
 	case p.behind(answers, cand):
 		return fmt.Sprintf("node %d has more history than node %d", ahead(answers, cand), cand.member.ID)
 	}

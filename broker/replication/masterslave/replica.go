@@ -197,7 +197,7 @@ func (r *Replica) place() error {
 			r.group, r.ids = append(r.group, m), append(r.ids, m.ID)
 		}
 	}
-	r.config = fingerprint(r.cfg.Cluster, r.self.Group, r.opts.Groups, r.ids)
+	r.config = fingerprint(r.cfg.Cluster, r.self.Group, r.opts, r.ids)
 	for g, n := range sizes {
 		if n < r.opts.Copies || n == 0 {
 			return fmt.Errorf("option copies=%d: group %d has %d nodes", r.opts.Copies, g, n)

@@ -171,7 +171,7 @@ func TestSafetyJoiningBeginsAnewWithTheEpoch(t *testing.T) {
 		r := w.nodes[3].r.Load()
 		require.NoError(t, r.do(context.Background(), func() {
 			require.GreaterOrEqual(t, r.state.joinEnd, int64(0))
-			r.takeAnswer(w.members[1], Status{Cluster: "test", Node: 2, Epoch: 4, Groups: 1, Members: w.all()}, nil)
+			r.takeAnswer(w.members[1], Status{Cluster: "test", Node: 2, Epoch: 4, Groups: 1, Copies: 2, Members: w.all()}, nil)
 			require.EqualValues(t, 4, r.state.meta.Epoch)
 			require.True(t, r.state.meta.Joining)
 		}))
@@ -287,7 +287,7 @@ func TestSafetyJoiningNodesVouchForNobody(t *testing.T) {
 		r := w.nodes[4].r.Load()
 		hears := func(node int32, joining bool) (still bool) {
 			require.NoError(t, r.do(context.Background(), func() {
-				r.takeAnswer(w.members[node-1], Status{Cluster: "test", Node: node, Epoch: 4, Groups: 1, Members: w.all(), Joining: joining}, nil)
+				r.takeAnswer(w.members[node-1], Status{Cluster: "test", Node: node, Epoch: 4, Groups: 1, Copies: 2, Members: w.all(), Joining: joining}, nil)
 				still = r.state.meta.Joining
 			}))
 			return still

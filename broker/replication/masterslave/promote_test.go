@@ -1,0 +1,139 @@
+package masterslave
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-project/assay/internal/vfs"
+)
+
+// promoteWith promotes, and runs meanwhile before the nth connection to a node is opened: the first carries the question for its status, and when it is the
+// candidate, one follows for each log that it is to hold, before the one with the epoch.
+func (w *world) promoteWith(node int32, nth int32, at int32, meanwhile func()) (PromoteResult, error) {
+	var dials atomic.Int32
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address == w.members[at-1].Peer && dials.Add(1) == nth {
+			meanwhile()
+		}
+		return w.admin.Dial(ctx, network, address)
+	}
+	return Promote(context.Background(), PromoteRequest{Node: node}, w.members, dial, WithRequestTimeout(time.Second))
+}
+
+// A promote of a node that falls behind between the questions and the recording of the epoch is refused too late: nobody leads any more. The group gets its
+// leader back, by a promote that is safe itself, and goes on.
+func TestRefusedPromoteGivesTheGroupBack(t *testing.T) {
+	inBubble(t, 3, sync2(), func(w *world) {
+		w.up()
+		sent := w.fill(1, 3)
+		w.well(0)
+		heal := func() {}
+		_, err := w.promoteWith(2, 4, 2, func() {
+			heal = w.cut(2)
+			sent = append(sent, w.fill(1, 1)...)
+		})
+		require.ErrorIs(t, err, ErrUnsafe)
+		require.ErrorContains(t, err, "has more history than node 2")
+		require.ErrorContains(t, err, "node 1 leads as before, now in epoch 6")
+		require.Equal(t, RoleLeader, w.status(1).Role)
+		require.NotEqual(t, RoleLeader, w.status(2).Role)
+		sent = append(sent, w.fill(1, 3)...)
+		heal()
+		w.well(0)
+		require.Equal(t, sent, w.messages(2))
+	})
+}
+
+// When it is not safe to give the group back, it stays without a leader, and the error says so.
+func TestRefusedPromoteThatCannotGiveBack(t *testing.T) {
+	for name, leader := range map[string]int32{"no former leader": 0, "too few nodes": 1} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, 3, sync2(), func(w *world) {
+				w.up()
+				sent := w.fill(1, 3)
+				w.well(0)
+				gone := []int32{3}
+				if leader == 0 {
+					w.crash(vfs.KeepCache, 1)
+				} else {
+					gone = []int32{1, 3}
+				}
+				nth := int32(3) // a status, and the log of node 3
+				if leader != 0 {
+					nth = 4
+				}
+				_, err := w.promoteWith(2, nth, 2, func() { w.crash(vfs.KeepCache, gone...) })
+				require.ErrorIs(t, err, ErrUnsafe)
+				require.ErrorContains(t, err, "1 of 3 nodes answer")
+				require.ErrorContains(t, err, "epoch 4 is recorded and nobody leads: promote again")
+				require.NotEqual(t, RoleLeader, w.status(2).Role)
+				w.start(1, 3)
+				w.until("all are there", func() bool { return w.status(1).Ready && w.status(3).Ready })
+				res, err := w.promote(0, false)
+				require.NoError(t, err)
+				w.well(0)
+				require.Equal(t, sent, w.messages(res.Leader))
+			})
+		})
+	}
+}
+
+// What makes a promote unsafe halfway may be over a moment later: a node was restarted. The promote starts over.
+func TestPromoteStartsOver(t *testing.T) {
+	inBubble(t, 3, sync2(), func(w *world) {
+		w.up()
+		sent := w.fill(1, 3)
+		w.well(0)
+		w.crash(vfs.KeepCache, 1)
+		res, err := w.promoteWith(0, 3, 2, func() {
+			w.crash(vfs.KeepCache, 3)
+			w.start(3)
+			w.until("node 3 is ready", func() bool { return w.status(3).Ready })
+		})
+		require.NoError(t, err)
+		require.True(t, res.Safe)
+		require.EqualValues(t, 2, res.Leader)
+
+		// The candidate itself: it has recorded the epoch, and is another process when it is told to lead.
+		w.start(1)
+		w.well(0)
+		res, err = w.promoteWith(2, 6, 2, func() {
+			w.crash(vfs.KeepCache, 2)
+			w.start(2)
+			w.until("node 2 is ready", func() bool { return w.status(2).Ready })
+		})
+		require.NoError(t, err)
+		require.True(t, res.Safe)
+		w.well(0)
+		require.Equal(t, sent, w.messages(2))
+	})
+}
+
+// A promote that failed does not depose the leader that another operator has made meanwhile, and a forced one gives nothing back.
+func TestRefusedPromoteLeavesTheLeaderAlone(t *testing.T) {
+	inBubble(t, 3, sync2(), func(w *world) {
+		w.up()
+		p, err := newPromoter(PromoteRequest{Node: 2}, w.members, w.admin.Dial)
+		require.NoError(t, err)
+		p.former, p.recorded = 1, 4
+		res, err := w.promote(3, false)
+		require.NoError(t, err)
+		refused := errors.New("refused")
+		err = p.giveBack(context.Background(), refused)
+		require.ErrorIs(t, err, refused)
+		require.ErrorContains(t, err, "node 3 leads in epoch 5")
+		require.Equal(t, res.Epoch, w.status(3).Epoch)
+
+		require.Empty(t, w.ask(1, request{Op: opRecord, Members: w.all(), Epoch: 6}).Error)
+		w.until("nobody leads", func() bool { return w.status(3).Role != RoleLeader })
+		p.req.Force = true
+		require.ErrorContains(t, p.giveBack(context.Background(), refused), "epoch 6 is recorded and nobody leads")
+		require.EqualValues(t, 6, w.status(1).Epoch)
+	})
+}
