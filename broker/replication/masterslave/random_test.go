@@ -187,6 +187,7 @@ func (c *chaos) run(steps int) {
 				c.fatal(fmt.Sprintf("node %d: acknowledged %s at %d: there %v at %d", id, text, offset, ok, at))
 			}
 		}
+		c.sameAfterRestart(id)
 	}
 }
 
