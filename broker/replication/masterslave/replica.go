@@ -84,27 +84,28 @@ type Replica struct {
 
 // state belongs to whoever holds Replica.owner.
 type state struct {
-	meta      meta
-	known     bool // meta says something: the node has a role
-	ready     bool // the start round is over
-	machine   *partitions.Machine
-	epochAt   epochFrame
-	lead      *leadership // not nil while leading
-	waiting   waiters
-	committed int64 // as a follower: the greatest committed position that a leader told, not above the log's end
-	told      bool  // a leader has told one since the start
-	refused   string
-	failure   string
-	joinEnd   int64            // while joining: what to reach, -1 not known yet
-	heard     map[int32]Status // the latest answers of this group's other nodes to this process
-	ignored   map[int32]string // peers whose configuration differs, and how
-	scratch   []byte
-	follow    followCtx
-	notify    chan struct{} // to the puller's connection, has one token when something was flushed; nil when there is none
-	others    []leaderView
-	rebuild   bool
-	sweeping  bool   // sweeper is set
-	sessions  uint64 // given to followers' connections by this process, over all its leaderships
+	meta       meta
+	known      bool // meta says something: the node has a role
+	ready      bool // the start round is over
+	machine    *partitions.Machine
+	epochAt    epochFrame
+	lead       *leadership // not nil while leading
+	waiting    waiters
+	committed  int64 // as a follower: the greatest committed position that a leader told, not above the log's end
+	told       bool  // a leader has told one since the start
+	refused    string
+	failure    string
+	joinEnd    int64            // while joining: what to reach, -1 not known yet
+	heard      map[int32]Status // the latest answers of this group's other nodes to this process
+	heardOther map[int32]Status // the same of other groups' nodes
+	ignored    map[int32]string // peers whose configuration differs, and how
+	scratch    []byte
+	follow     followCtx
+	notify     chan struct{} // to the puller's connection, has one token when something was flushed; nil when there is none
+	others     []leaderView
+	rebuild    bool
+	sweeping   bool   // sweeper is set
+	sessions   uint64 // given to followers' connections by this process, over all its leaderships
 }
 
 // epochFrame is the last epoch frame in the log.
@@ -161,7 +162,7 @@ func Open(cfg Config) (*Replica, error) {
 	s := &r.state
 	s.machine = partitions.New(r.self.Group, r.opts.Groups)
 	s.joinEnd = -1
-	s.heard, s.ignored = make(map[int32]Status), make(map[int32]string)
+	s.heard, s.heardOther, s.ignored = make(map[int32]Status), make(map[int32]Status), make(map[int32]string)
 	s.others = make([]leaderView, r.opts.Groups)
 	for g := range s.others {
 		s.others[g].leader = -1

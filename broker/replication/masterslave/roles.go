@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/assay-project/assay/broker/partitions"
@@ -154,15 +155,21 @@ func (r *Replica) takeAnswer(m Member, st Status, err error) {
 	}
 }
 
-// noteOther remembers who leads another group.
+// noteOther remembers who leads another group: the leader of the highest epoch among the latest answers of its nodes. The latest, since a group that
+// lost every disk begins with a lower epoch than it had.
 func (r *Replica) noteOther(st Status) {
 	s := &r.state
-	if st.Epoch <= s.others[st.Group].epoch {
-		return
+	s.heardOther[st.Node] = st
+	now := leaderView{leader: -1}
+	for _, m := range r.cfg.Members {
+		if said := s.heardOther[m.ID]; m.Group == st.Group && said.Epoch > now.epoch {
+			now = leaderView{epoch: said.Epoch, leader: said.Leader}
+		}
 	}
-	others := append([]leaderView(nil), s.others...) // the old one is published
-	others[st.Group] = leaderView{epoch: st.Epoch, leader: st.Leader}
-	s.others = others
+	if s.others[st.Group] != now {
+		s.others = slices.Clone(s.others) // the old one is published
+		s.others[st.Group] = now
+	}
 }
 
 // finishStart ends the start round, when it can: see "Start" in docs/replication.md.

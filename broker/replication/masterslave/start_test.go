@@ -487,6 +487,39 @@ func TestGroups(t *testing.T) {
 	})
 }
 
+// A group that lost every disk begins with its first epoch, below those that it had. The other groups find its leader nevertheless.
+func TestOtherGroupsFindALowerEpoch(t *testing.T) {
+	inBubble(t, 4, with(sync2(), "groups", "2"), func(w *world) {
+		w.start(w.all()...)
+		w.well(0)
+		w.well(1)
+		_, err := Promote(context.Background(), PromoteRequest{Group: 1, Node: 4}, w.members, w.admin.Dial)
+		require.NoError(t, err)
+		w.well(1)
+		knows := func(leader int32) func() bool {
+			return func() bool {
+				for _, id := range []int32{1, 2} {
+					if got, _ := w.nodes[id].r.Load().GroupLeader(1); got != leader {
+						return false
+					}
+				}
+				return true
+			}
+		}
+		w.until("group 0 knows node 4", knows(4))
+		w.crash(vfs.KeepCache, 3)
+		time.Sleep(time.Minute)
+		require.True(t, knows(4)(), "an answer that does not come changes nothing")
+		w.start(3)
+		w.well(1)
+		w.crash(vfs.Empty, 3, 4)
+		w.start(3, 4)
+		w.well(1)
+		w.until("group 0 knows node 3", knows(3))
+		w.topic(2, "t")
+	})
+}
+
 // A disk of another node, group or cluster is refused.
 func TestForeignDisk(t *testing.T) {
 	inBubble(t, 3, sync2(), func(w *world) {
