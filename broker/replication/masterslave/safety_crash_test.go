@@ -191,6 +191,8 @@ func TestSafetyFailedDiskRecordsNothing(t *testing.T) {
 			require.NotEmpty(t, w.ask(3, request{Op: opRecord, Members: w.all(), Epoch: 4}).Error)
 			require.EqualValues(t, 4, w.status(3).Epoch, "it obeys")
 		}
+		w.nodes[3].disk.FailSync(false)
+		require.NotEmpty(t, w.ask(3, request{Op: opRecord, Members: w.all(), Epoch: 7}).Error, "what failed once is not trusted again")
 		_, err := w.promote(2, false)
 		require.ErrorIs(t, err, ErrUnsafe)
 	})
