@@ -183,7 +183,8 @@ func varint(b []byte) (v int32, n int) {
 	return 0, 0
 }
 
-// EpochEnd implements kafka.Partition.
+// EpochEnd implements kafka.Partition. Only a leader answers, whatever followers may serve: the epoch ends earlier in the log of one that lags behind or
+// joins, and a consumer that believed it would go back, or skip.
 func (p *partition) EpochEnd(epoch, leaderEpoch int32) (foundEpoch int32, endOffset int64, err error) {
 	v := p.log.View()
 	switch {
@@ -191,8 +192,10 @@ func (p *partition) EpochEnd(epoch, leaderEpoch int32) (foundEpoch int32, endOff
 		return -1, -1, kerr.FencedLeaderEpoch
 	case leaderEpoch > v.Epoch:
 		return -1, -1, kerr.UnknownLeaderEpoch
-	case !v.Leading && !p.n.opts.FollowerRead:
+	case !v.Leading:
 		return -1, -1, kerr.NotLeaderForPartition
+	case v.Machine.Partition(p.part.Topic, p.part.Index) != p.part:
+		return -1, -1, kerr.UnknownTopicOrPartition
 	}
 	found, end := p.part.EpochEnd(epoch)
 	return found, end, nil

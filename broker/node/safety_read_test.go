@@ -47,6 +47,37 @@ func oneMessage(t *testing.T) (*partitions.Machine, commitlog.Frame) {
 	return m, f
 }
 
+// Argument: a consumer asks where an epoch ended, to find out whether what it read was cut off. The answer of a follower that serves reads and lags behind, of a handle
+// from before a truncation, or under another epoch than the client's, would send it back, or past what it has not read.
+func TestSafetyEpochEnd(t *testing.T) {
+	m, _ := oneMessage(t)
+	other, _ := oneMessage(t)
+	for _, c := range []struct {
+		what        string
+		view        replication.View
+		leaderEpoch int32
+		want        error
+	}{
+		{what: "the leader", view: replication.View{Machine: m, Epoch: 3, Leading: true}, leaderEpoch: 3},
+		{what: "no epoch given", view: replication.View{Machine: m, Epoch: 3, Leading: true}, leaderEpoch: -1},
+		{what: "a follower that serves", view: replication.View{Machine: m, Epoch: 3, Readable: true}, leaderEpoch: 3, want: kerr.NotLeaderForPartition},
+		{what: "cut and built anew", view: replication.View{Machine: other, Epoch: 3, Leading: true}, leaderEpoch: 3, want: kerr.UnknownTopicOrPartition},
+		{what: "an older epoch", view: replication.View{Machine: m, Epoch: 3, Leading: true}, leaderEpoch: 2, want: kerr.FencedLeaderEpoch},
+		{what: "a newer epoch", view: replication.View{Machine: m, Epoch: 3, Leading: true}, leaderEpoch: 4, want: kerr.UnknownLeaderEpoch},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			n := &Node{opts: masterslave.Options{FollowerRead: true}}
+			p := &partition{n: n, log: &scriptedLog{view: c.view}, part: m.TopicByName("t").Local(0, 1)}
+			epoch, end, err := p.EpochEnd(2, c.leaderEpoch)
+			require.ErrorIs(t, err, c.want)
+			if c.want == nil {
+				require.EqualValues(t, 1, epoch)
+				require.EqualValues(t, 1, end)
+			}
+		})
+	}
+}
+
 // Arguments: what a reader is shown and then not again, and what it is shown instead of something else. A leader that does not know yet what was
 // committed; a log that is being cut; a log that was cut while it was read, with or without another message in that place; and a place that
 // holds another message, for whatever reason.

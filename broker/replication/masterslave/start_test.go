@@ -333,6 +333,28 @@ func TestOldEntriesCommitThroughTheEpochFrame(t *testing.T) {
 	})
 }
 
+// A follower that is gone, or has been refused, does not count any more; what was committed with it stays so, or readers would see the log become shorter.
+func TestCommittedNeverGoesBack(t *testing.T) {
+	inBubble(t, 3, sync2(), func(w *world) {
+		w.up()
+		defer w.cut(1)()
+		time.Sleep(time.Minute) // until both followers are gone
+		r := w.nodes[1].r.Load()
+		w.spread(1, 1)
+		require.NoError(t, r.do(context.Background(), func() {
+			l, end := r.state.lead, r.log.End()
+			fast, lagging := l.followers[0], l.followers[1]
+			*fast = progress{node: fast.node, session: 98, matched: true, appended: end}
+			*lagging = progress{node: lagging.node, session: 99, matched: true, appended: l.epochEnd}
+			r.advance(time.Now())
+			require.Equal(t, end, l.committed)
+			r.takeLeave(fast.node, 98)
+			r.advance(time.Now())
+			require.Equal(t, end, l.committed)
+		}))
+	})
+}
+
 // Bugzoo MS-01: what a follower says of itself moves nothing beyond the leader's own log, and nothing before its log has matched; an older
 // connection's word does not count any more.
 func TestProgressIsNotTakenOnTrust(t *testing.T) {
