@@ -2,6 +2,7 @@ package commitlog
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -280,4 +281,111 @@ func TestEmbeddedFramesAreNotAccepted(t *testing.T) {
 	require.NoError(t, d.FlipBit(segmentName(0), segmentHeader+evil.Position+4, 0))
 	_, got = contents(t, d, Options{})
 	require.Equal(t, payloads(0, 4), got)
+}
+
+var errRead = errors.New("input/output error")
+
+// sickFS lets a number of looks at the disk through; the one after them fails, as on a bad sector. It refuses every change.
+type sickFS struct {
+	vfs.FS
+	left    int
+	changed bool
+}
+
+func (s *sickFS) look() error {
+	s.left--
+	if s.left == -1 {
+		return errRead
+	}
+	return nil
+}
+
+func (s *sickFS) List() ([]string, error) {
+	if err := s.look(); err != nil {
+		return nil, err
+	}
+	return s.FS.List()
+}
+
+func (s *sickFS) Open(name string, create bool) (vfs.File, error) {
+	s.changed = s.changed || create
+	if err := s.look(); err != nil {
+		return nil, err
+	}
+	f, err := s.FS.Open(name, create)
+	return &sickFile{File: f, fs: s}, err
+}
+
+type sickFile struct {
+	vfs.File
+	fs *sickFS
+}
+
+func (f *sickFile) ReadAt(p []byte, off int64) (int, error) {
+	if err := f.fs.look(); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(p, off)
+}
+
+func (f *sickFile) Size() (int64, error) {
+	if err := f.fs.look(); err != nil {
+		return 0, err
+	}
+	return f.File.Size()
+}
+
+func (f *sickFile) WriteAt(p []byte, off int64) (int, error) {
+	f.fs.changed = true
+	return f.File.WriteAt(p, off)
+}
+
+func (f *sickFile) Truncate(size int64) error {
+	f.fs.changed = true
+	return f.File.Truncate(size)
+}
+
+// TestUnreadableIsNotTorn: what the disk does not give is not what a crash left. Recovery that took a read that failed for the end of the log, or for a
+// segment without a header, would cut off frames that are durable. So it fails, as long as it has not seen everything, and changes nothing.
+func TestUnreadableIsNotTorn(t *testing.T) {
+	for name, damage := range map[string]func(d *vfs.Disk){
+		"whole": func(*vfs.Disk) {},
+		"torn": func(d *vfs.Disk) {
+			names, err := d.List()
+			require.NoError(t, err)
+			last := names[len(names)-1]
+			data := readFile(t, d, last)
+			writeFile(t, d, last, append(data, bytes.Repeat([]byte{7}, 3*searchBlock)...))
+		},
+		"unfinished roll": func(d *vfs.Disk) {
+			l := mustOpen(t, d, tinySegments)
+			require.NoError(t, l.Close())
+			writeFile(t, d, segmentName(l.End()), nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			failed := 0
+			for looks := 0; ; looks++ {
+				d, frames := smallLog(t)
+				damage(d)
+				before := dump(t, d)
+				s := &sickFS{FS: d, left: looks}
+				l, err := Open(s, tinySegments, nil)
+				if s.left >= 0 {
+					require.NoError(t, err)
+					require.Equal(t, frames[len(frames)-1].End, l.End())
+					break
+				}
+				failed++
+				require.ErrorIs(t, err, errRead, "look %d", looks)
+				require.NotErrorIs(t, err, ErrCorrupt)
+				if !s.changed {
+					require.Equal(t, before, dump(t, d))
+				}
+				_, again := contents(t, d, tinySegments)
+				require.Len(t, again, len(frames), "look %d: frames are gone", looks)
+			}
+			require.Greater(t, failed, 8)
+		})
+	}
 }

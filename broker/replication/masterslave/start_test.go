@@ -325,6 +325,7 @@ func TestOldEntriesCommitThroughTheEpochFrame(t *testing.T) {
 			*f = progress{node: f.node, session: 99, matched: true, appended: l.epochEnd - 1}
 			r.advance(time.Now())
 			require.Zero(t, l.committed, "two nodes have the old entry, and that is not enough")
+			require.EqualError(t, l.weak(r, 1), "copies 1 of 2", "what a producer waits for is the epoch's frame, too")
 			f.appended = l.epochEnd
 			r.advance(time.Now())
 			require.Equal(t, l.epochEnd, l.committed)
