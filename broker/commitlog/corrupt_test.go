@@ -255,6 +255,30 @@ func TestStaleFramesAreNotAccepted(t *testing.T) {
 	require.ErrorIs(t, err, ErrCorrupt)
 }
 
+// TestLivesGrow: what is written after an open or a truncation must not pass for what was written before it, at the same place.
+func TestLivesGrow(t *testing.T) {
+	d := newDisk(1)
+	last := uint32(0)
+	newer := func(l *Log) {
+		f := mustAppend(t, l, 1, "x")[0]
+		seg := l.segments[len(l.segments)-1]
+		data := readFile(t, d, seg.name)
+		_, life, err := decodeFrame(data[seg.offset(f.Position):], f.Position, seg.seed)
+		require.NoError(t, err)
+		require.Greater(t, life, last)
+		last = life
+	}
+	for range 3 {
+		l := mustOpen(t, d, Options{})
+		newer(l)
+		end := l.End()
+		mustAppend(t, l, 1, "y")
+		require.NoError(t, l.Truncate(end))
+		newer(l)
+		require.NoError(t, l.Close())
+	}
+}
+
 func withFlushed(f Frame, flushed int64) Frame {
 	f.Flushed = flushed
 	return f

@@ -137,3 +137,83 @@ func TestRefusedPromoteLeavesTheLeaderAlone(t *testing.T) {
 		require.EqualValues(t, 6, w.status(1).Epoch)
 	})
 }
+
+// A node that has recorded a higher epoch meanwhile would depose the new leader as soon as it is heard. The promote starts over, above it.
+func TestPromoteStartsOverAboveAHigherEpoch(t *testing.T) {
+	inBubble(t, 3, sync2(), func(w *world) {
+		w.up()
+		res, err := w.promoteWith(0, 2, 3, func() {
+			require.Empty(t, w.ask(3, request{Op: opRecord, Members: w.all(), Epoch: 8}).Error)
+		})
+		require.NoError(t, err)
+		require.Greater(t, res.Epoch, int32(8))
+		w.well(0)
+	})
+}
+
+// A node is told to lead before its start round is over. The end of the round must not begin its leadership again: what it has committed since would be forgotten, and
+// readers refused.
+func TestLeadDuringTheStartRound(t *testing.T) {
+	inBubble(t, 3, sync2(), func(w *world) {
+		w.up()
+		w.fill(1, 1)
+		w.well(0)
+		w.crash(vfs.KeepCache, 1, 2, 3)
+		w.start(2)
+		lead := func() (l *leadership) {
+			r := w.nodes[2].r.Load()
+			require.NoError(t, r.do(context.Background(), func() { l = r.state.lead }))
+			return l
+		}
+		resp := w.ask(2, request{Op: opRecord, Members: w.all(), Epoch: 4})
+		require.False(t, resp.Status.Ready)
+		require.Empty(t, w.ask(2, request{Op: opLead, Members: w.all(), Epoch: 4, Incarnation: resp.Status.Incarnation}).Error)
+		began := lead()
+		require.NotNil(t, began)
+		time.Sleep(2 * startRound)
+		require.Same(t, began, lead())
+	})
+}
+
+// Which node is to be preferred, and how many answers are enough.
+func TestPromoteRules(t *testing.T) {
+	node := func(id int32, s Status) answer {
+		s.Node, s.Copies = id, max(s.Copies, 2)
+		return answer{member: Member{ID: id}, status: s}
+	}
+	for _, c := range []struct {
+		what          string
+		worse, wanted Status
+	}{
+		{"the newer epoch, however short", Status{LastEpoch: 3, End: 900}, Status{LastEpoch: 4, End: 100}},
+		{"the longer log of one epoch", Status{LastEpoch: 4, End: 100}, Status{LastEpoch: 4, End: 101}},
+		{"not one that joins, whatever it has", Status{LastEpoch: 5, End: 900, Joining: true}, Status{LastEpoch: 3, End: 1}},
+		{"the leader among equals", Status{LastEpoch: 4, End: 100, Role: RoleFollower}, Status{LastEpoch: 4, End: 100, Role: RoleLeader}},
+	} {
+		a, b := node(1, c.worse), node(2, c.wanted)
+		require.True(t, better(b, a), c.what)
+		require.False(t, better(a, b), c.what)
+	}
+	p := &promoter{members: make([]Member, 3)}
+	all := Status{LastEpoch: 3, End: 100}
+	for _, c := range []struct {
+		what    string
+		answers []answer
+		says    string
+	}{
+		{"two of three for two copies", []answer{node(1, all), node(2, all)}, ""},
+		{"one of three for two copies", []answer{node(1, all)}, "2 are needed"},
+		{"one of three for three copies", []answer{node(1, Status{Copies: 3})}, ""},
+		{"the fewest copies that anybody asks for", []answer{node(1, Status{Copies: 3}), node(2, Status{Joining: true})}, "2 are needed"},
+		{"a joining node is no answer", []answer{node(1, all), node(2, Status{Joining: true})}, "1 of 3"},
+		{"nor is a failed one", []answer{node(1, all), node(2, Status{Failed: "fsync"})}, "1 of 3"},
+		{"a joining candidate", []answer{node(1, Status{Joining: true}), node(2, all), node(3, all)}, "not caught up"},
+		{"somebody has more", []answer{node(1, all), node(2, Status{LastEpoch: 3, End: 101})}, "node 2 has more history than node 1"},
+	} {
+		if reason := p.unsafe(c.answers, c.answers[0]); c.says == "" {
+			require.Empty(t, reason, c.what)
+		} else {
+			require.Contains(t, reason, c.says, c.what)
+		}
+	}
+}

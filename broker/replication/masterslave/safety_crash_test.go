@@ -188,10 +188,11 @@ func TestSafetyFailedDiskRecordsNothing(t *testing.T) {
 		w.crash(vfs.KeepCache, 1)
 		w.nodes[3].disk.FailSync(true)
 		for range 2 {
-			require.NotEmpty(t, w.ask(3, request{Op: opRecord, Members: w.all(), Epoch: 4}).Error)
-			require.EqualValues(t, 4, w.status(3).Epoch, "it obeys")
+			require.NotEmpty(t, w.ask(3, request{Op: opRecord, Members: w.all(), Epoch: 5}).Error)
+			require.EqualValues(t, 5, w.status(3).Epoch, "it obeys")
 		}
 		w.nodes[3].disk.FailSync(false)
+		require.Contains(t, w.ask(3, request{Op: opLead, Members: w.all(), Epoch: 5, Incarnation: w.status(3).Incarnation}).Error, "disk has failed")
 		require.NotEmpty(t, w.ask(3, request{Op: opRecord, Members: w.all(), Epoch: 7}).Error, "what failed once is not trusted again")
 		_, err := w.promote(2, false)
 		require.ErrorIs(t, err, ErrUnsafe)

@@ -46,8 +46,13 @@ func TestSafetyFlushedOfAnotherLog(t *testing.T) {
 			pulls(fresh, tail.Chain)
 			r.takeFlushed(2, flushed{Session: session, Position: tail.Position})
 			require.EqualValues(t, 10, f.flushed, "that was the dead process's")
-			r.takeFlushed(2, flushed{Session: fresh, Position: tail.Position})
-			require.Equal(t, tail.Position, f.flushed)
+			r.takeFlushed(2, flushed{Session: fresh, Position: tail.Position + 1000})
+			require.Equal(t, tail.Position, f.flushed, "not beyond what it is known to have")
+
+			r.fail("test", errRecorded)
+			p := pull{Node: 2, Epoch: 2, Session: fresh, From: tail.Position, Chain: tail.Chain}
+			s, _ := r.takePull(p, r.match(r.seen(), p), fresh)
+			require.Equal(t, verdictBusy, s.Verdict, "nobody copies from a disk that has failed")
 		}))
 	})
 }

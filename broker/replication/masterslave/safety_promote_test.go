@@ -172,6 +172,7 @@ func TestSafetyOnlyJoiningNodes(t *testing.T) {
 		res, err := w.promote(2, true)
 		require.NoError(t, err)
 		require.False(t, res.Safe)
+		require.False(t, w.status(2).Joining, "whatever it lacks, the group has decided to go on without")
 		_, _, err = w.nodes[2].r.Load().CreateTopic(context.Background(), "t", 1, false)
 		require.EqualError(t, err, "copies 1 of 2")
 		w.start(1)

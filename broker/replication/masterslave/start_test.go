@@ -270,6 +270,12 @@ func TestLeadNamesTheProcess(t *testing.T) {
 		require.Contains(t, ask(request{Op: opLead, Members: w.all(), Epoch: 4, Incarnation: before}).Error, "restarted")
 		require.Contains(t, ask(request{Op: opLead, Members: w.all(), Epoch: 7, Incarnation: w.nodes[2].r.Load().incarnation}).Error, "not recorded")
 		require.Contains(t, ask(request{Op: opRecord, Members: w.all(), Epoch: maxEpoch + 1}).Error, "beyond all reason")
+
+		// An epoch that names another node is not this one's to lead, whoever asks: it would have two leaders.
+		resp = ask(request{Op: opRecord, Members: w.all(), Epoch: 5})
+		require.Empty(t, resp.Error)
+		require.Contains(t, ask(request{Op: opLead, Members: w.all(), Epoch: 5, Incarnation: resp.Status.Incarnation}).Error, "names another node")
+		require.NotEqual(t, RoleLeader, w.status(2).Role)
 		require.Contains(t, ask(request{Op: opRecord, Members: w.all(), Group: 1, Epoch: 9}).Error, "group")
 	})
 }
@@ -420,6 +426,23 @@ func TestProgressIsNotTakenOnTrust(t *testing.T) {
 			past.Epoch = 1
 			s, _, _ = judge(past)
 			require.Equal(t, verdictEpoch, s.Verdict)
+
+			_, stale = r.takePull(p, r.match(r.seen(), p), 0)
+			require.True(t, stale, "a session that this connection was not given")
+			fresh.Session = r.state.lead.followers[0].session
+			_, _, f = judge(fresh)
+			require.Equal(t, end, f.appended)
+			r.takeLeave(2, older.Session)
+			require.Equal(t, end, f.appended, "the end of an older connection is not that of the newer one")
+			r.takeLeave(2, fresh.Session)
+			require.Zero(t, f.appended)
+
+			newer := fresh
+			newer.Epoch = 3
+			s, _ = r.takePull(newer, r.match(r.seen(), newer), newer.Session)
+			require.Equal(t, verdictEpoch, s.Verdict)
+			require.Nil(t, r.state.lead, "the follower knows of a newer epoch")
+			require.EqualValues(t, 3, r.state.meta.Epoch)
 		}))
 	})
 }
