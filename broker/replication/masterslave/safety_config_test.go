@@ -136,3 +136,38 @@ func TestSafetyConfigurationChangedUnderADisk(t *testing.T) {
 		require.ErrorContains(t, err, "groups=1, and the configuration says groups=2")
 	})
 }
+
+// What two nodes have to agree on, one by one: each difference is seen in an answer and in a pull.
+func TestWhatNodesAgreeOn(t *testing.T) {
+	inBubble(t, 3, sync2(), func(w *world) {
+		w.up()
+		r := w.nodes[1].r.Load()
+		m := w.members[1]
+		require.NoError(t, r.differs(m, w.status(2)))
+		for says, change := range map[string]func(*Status){
+			"cluster \"other\"":      func(s *Status) { s.Cluster = "other" },
+			"group 0 of 2":           func(s *Status) { s.Groups = 2 },
+			"group 1 of 1":           func(s *Status) { s.Group = 1 },
+			"answers as node 3":      func(s *Status) { s.Node = 3 },
+			"wants 3 copies":         func(s *Status) { s.Copies = 3 },
+			"lists the nodes":        func(s *Status) { s.Members = []int32{2, 1, 3} },
+			"beyond all reason":      func(s *Status) { s.Epoch = maxEpoch + 1 },
+			"group 0 as [1 2 3 4], ": func(s *Status) { s.Members = []int32{1, 2, 3, 4} },
+		} {
+			s := w.status(2)
+			change(&s)
+			require.ErrorContains(t, r.differs(m, s), says)
+		}
+
+		o := r.opts
+		require.Equal(t, fingerprint("test", 0, o, w.all()), r.config)
+		more, wider := o, o
+		more.Copies, wider.Groups = 3, 2
+		for _, other := range []uint64{
+			fingerprint("other", 0, o, w.all()), fingerprint("test", 1, o, w.all()), fingerprint("test", 0, more, w.all()),
+			fingerprint("test", 0, wider, w.all()), fingerprint("test", 0, o, []int32{2, 1, 3}), fingerprint("test", 0, o, []int32{1, 2}),
+		} {
+			require.NotEqual(t, r.config, other)
+		}
+	})
+}

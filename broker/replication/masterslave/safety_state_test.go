@@ -117,7 +117,7 @@ func TestEveryAnswerToAnAppend(t *testing.T) {
 		gone, cancel := context.WithCancel(context.Background())
 		cancel()
 		for range 10 {
-			// Taken by the loop or not: either way it is not known, and a leader that took it must not be said to have refused.
+			// Taken or not: either way it is not known, and a leader that took it must not be said to have refused.
 			a, err := leader.Append(gone, p, batchOf("left", -1, -1, -1), true)
 			if err == nil {
 				err = a.Wait(gone)

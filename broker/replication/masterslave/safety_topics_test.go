@@ -43,6 +43,16 @@ func TestSafetyLateTopicCreate(t *testing.T) {
 		require.True(t, created)
 		sent := w.fill(3, 3)
 
+		// The delete of the first topic, too, arrives only now.
+		for _, leader := range []struct {
+			node, group int32
+			code        int16
+		}{{3, 1, 0}, {1, 0, kerr.UnknownTopicOrPartition.Code}} {
+			resp, err := call(ctx, w.admin.Dial, w.members[leader.node-1].Peer, request{Op: opDelete, Group: leader.group, Topic: &topicRequest{Name: "t", ID: first.ID.String()}})
+			require.NoError(t, err)
+			require.Equal(t, leader.code, resp.Code)
+			require.Equal(t, second.ID, w.nodes[leader.node].r.Load().View().Machine.TopicByName("t").ID)
+		}
 		require.NotEmpty(t, late(first).Error)
 		require.Equal(t, second.ID, w.nodes[3].r.Load().View().Machine.TopicByName("t").ID)
 		require.Equal(t, sent, w.messages(3))
@@ -66,6 +76,25 @@ func TestSafetyLateTopicCreate(t *testing.T) {
 		}))
 		require.Equal(t, kerr.RequestTimedOut, code(err))
 		require.Equal(t, third.ID, g.View().Machine.TopicByName("t").ID)
+	})
+}
+
+// Argument: a topic is created, and whoever asks again is told that it is there, before it has its copies. With the leader's disk it would be gone, after it was
+// acknowledged.
+func TestSafetyTopicIsThereWhenItIsCommitted(t *testing.T) {
+	inBubble(t, 2, with(sync2(), "replication.timeout.ms", "300"), func(w *world) {
+		w.up()
+		heal := w.cut(2)
+		for range 2 {
+			_, _, err := w.nodes[1].r.Load().CreateTopic(context.Background(), "u", 1, false)
+			require.Equal(t, kerr.RequestTimedOut, code(err))
+			require.NotNil(t, w.nodes[1].r.Load().View().Machine.TopicByName("u"))
+		}
+		heal()
+		w.well(0)
+		_, created, err := w.nodes[1].r.Load().CreateTopic(context.Background(), "u", 1, false)
+		require.NoError(t, err)
+		require.False(t, created)
 	})
 }
 

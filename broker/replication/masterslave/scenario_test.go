@@ -279,6 +279,10 @@ func TestVisibleAppended(t *testing.T) {
 		v := w.nodes[1].r.Load().View()
 		require.Equal(t, v.End, v.Visible)
 		require.Less(t, v.Committed, v.End)
+		r := w.nodes[1].r.Load()
+		require.NoError(t, r.do(context.Background(), func() { r.fail("test", errRecorded) }))
+		v = r.View()
+		require.Equal(t, v.Committed, v.Visible, "of what a failed disk holds only that is known")
 	})
 }
 

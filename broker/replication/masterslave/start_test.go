@@ -264,6 +264,10 @@ func TestLeadNamesTheProcess(t *testing.T) {
 		require.Empty(t, resp.Error)
 		require.Empty(t, ask(request{Op: opRecord, Members: w.all(), Epoch: 4}).Error, "it may have heard of it before it is asked")
 		require.True(t, ask(request{Op: opRecord, Members: w.all(), Epoch: 3}).Refused)
+		// It has not been told to lead, so its log is not yet the one to cut by; and of another epoch it says nothing.
+		require.Contains(t, ask(request{Op: opMatch, Members: w.all(), Epoch: 4, Boundaries: []boundary{{}}}).Error, "does not lead")
+		require.Empty(t, ask(request{Op: opHolds, Members: w.all(), Epoch: 4, Boundaries: []boundary{{}}}).Error)
+		require.NotEmpty(t, ask(request{Op: opHolds, Members: w.all(), Epoch: 3, Boundaries: []boundary{{}}}).Error)
 		before := resp.Status.Incarnation
 		w.crash(vfs.KeepCache, 2)
 		w.start(2)
