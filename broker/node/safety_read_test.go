@@ -13,6 +13,7 @@ import (
 	"github.com/assay-project/assay/broker/kafka"
 	"github.com/assay-project/assay/broker/partitions"
 	"github.com/assay-project/assay/broker/replication"
+	"github.com/assay-project/assay/broker/replication/masterslave"
 )
 
 var _ replication.Log = (*scriptedLog)(nil)
