@@ -54,10 +54,10 @@ func (f *partition) Draw(ctx context.Context, c harness.Cluster, at harness.Stri
 	if err != nil {
 		return nil, err
 	}
-	switch f.spec.Shape {
-	case shapeHalves:
+	switch {
+	case f.spec.Shape == shapeHalves, f.spec.Shape == shapeOneway && f.spec.Role == RoleAll: // all on one side would leave nobody on the other
 		nodes = half(c, nodes, random(at, streamSides))
-	case shapeRing:
+	case f.spec.Shape == shapeRing:
 		_, nodes = groupOf(c, nodes[0])
 	}
 	return nodes, nil

@@ -93,6 +93,28 @@ func TestOneway(t *testing.T) {
 	}
 	require.Positive(t, out)
 	require.Positive(t, in)
+
+	got, struck := shaped(t, "partition:all/oneway", 5, 1)
+	require.Len(t, struck, 2, "all are thinned out to a half: a split has two sides")
+	require.Len(t, got, 2*3)
+}
+
+// TestEveryPartitionCuts: whatever the role and the shape, some link between nodes is cut.
+func TestEveryPartitionCuts(t *testing.T) {
+	for _, role := range []string{"", ":leader", ":follower", ":minority", ":majority", ":all"} {
+		for _, shape := range []string{"", "/halves", "/alone", "/oneway", "/ring"} {
+			for _, clients := range []string{"", "/with-clients"} {
+				got, _ := shaped(t, "partition"+role+shape+clients, 5, 7)
+				between := 0
+				for k := range got {
+					if k[0][0] == 'n' && k[1][0] == 'n' {
+						between++
+					}
+				}
+				require.Positive(t, between, "partition%s%s%s", role, shape, clients)
+			}
+		}
+	}
 }
 
 func TestRing(t *testing.T) {
