@@ -193,12 +193,7 @@ func idleFaults(records []FaultRecord, planned []string) []string {
 	names := slices.Clone(planned)
 	effect, why := make(map[string]bool), make(map[string]string)
 	for i := range records {
-		spec := records[i].Name
-		if t := records[i].Target; strings.HasPrefix(t, "/") {
-			spec += t
-		} else if t != "" {
-			spec += ":" + t
-		}
+		spec := records[i].spec
 		if planned == nil && !slices.Contains(names, spec) {
 			names = append(names, spec)
 		}

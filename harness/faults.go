@@ -41,8 +41,10 @@ func Faults(h histories.Reader) []FaultRecord {
 }
 
 func newRecord(op *histories.Op) FaultRecord {
-	name, target := SplitFault(op.Fault)
-	rec := FaultRecord{Name: name, Target: target, Nodes: []NodeID{}, AtMS: op.Time / 1e6, HealedMS: -1, Effect: op.Effect, Err: op.Err}
+	name, target := splitFault(op.Fault)
+	rec := FaultRecord{
+		Name: name, Target: target, Nodes: []NodeID{}, AtMS: op.Time / 1e6, HealedMS: -1, Effect: op.Effect, Err: op.Err, spec: op.Fault,
+	}
 	if op.Node != "" {
 		for n := range strings.SplitSeq(op.Node, ",") {
 			rec.Nodes = append(rec.Nodes, NodeID(n))
@@ -51,11 +53,18 @@ func newRecord(op *histories.Op) FaultRecord {
 	return rec
 }
 
-// SplitFault splits a fault in the spelling of the command line into its name and the rest: role and shape, without the colon.
-func SplitFault(spec string) (name, target string) {
+// defaultRole is the role of a fault that is written without one.
+const defaultRole = "one"
+
+// splitFault splits a fault in the spelling of the command line into its name and its target: the role, by default "one", and the shape where
+// one is written.
+func splitFault(spec string) (name, target string) {
 	i := strings.IndexAny(spec, ":/")
-	if i < 0 {
-		return spec, ""
+	switch {
+	case i < 0:
+		return spec, defaultRole
+	case spec[i] == '/':
+		return spec[:i], defaultRole + spec[i:]
 	}
-	return spec[:i], strings.TrimPrefix(spec[i:], ":")
+	return spec[:i], spec[i+1:]
 }

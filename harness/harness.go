@@ -262,12 +262,14 @@ type Plan struct {
 // FaultRecord is what became of a Strike, as the history tells it.
 type FaultRecord struct {
 	Name     string   `json:"name"`   // kill, partition, ...
-	Target   string   `json:"target"` // the role, with the shape
+	Target   string   `json:"target"` // the role, "one" where none was written, with the shape as written
 	Nodes    []NodeID `json:"nodes"`
 	AtMS     int64    `json:"at_ms"` // in the history's time, since the start of the run
 	HealedMS int64    `json:"healed_ms"`
 	Effect   string   `json:"effect"` // empty: none
 	Err      string   `json:"error,omitempty"`
+
+	spec string // as on the command line; set by Faults
 }
 
 // OpCounts counts completions of client ops by class. Ops left open count as Info.
