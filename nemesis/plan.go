@@ -180,7 +180,10 @@ func ReadPlan(r io.Reader, load time.Duration) (harness.Plan, error) {
 	d.DisallowUnknownFields()
 	var p harness.Plan
 	if err := d.Decode(&p); err != nil {
-		return harness.Plan{}, fmt.Errorf("%w: %w", ErrPlan, err)
+		return harness.Plan{}, fmt.Errorf(`%w: a plan is {"seed": 7, "strikes": [...]}: %w`, ErrPlan, err)
+	}
+	if p.Strikes == nil { // a run without faults has an empty list in its manifest
+		return harness.Plan{}, fmt.Errorf("%w: it has no strikes", ErrPlan)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return harness.Plan{}, fmt.Errorf("%w: there is something after its end", ErrPlan)

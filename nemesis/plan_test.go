@@ -131,6 +131,10 @@ func TestReadPlan(t *testing.T) {
 		`{"seed":1,"strikes":[`:      "EOF",
 		`{"seed":1,"strikes":[]} {}`: "after its end",
 		`{"strike":[]}`:              "unknown field",
+		``:                           "a plan is",
+		`{}`:                         "no strikes",
+		`null`:                       "no strikes",
+		`{"seed":1,"strikes":null}`:  "no strikes",
 		`{"strikes":[{"id":1,"fault":"boom","at_ns":1,"for_ns":1}]}`:                                                    "unknown fault",
 		`{"strikes":[{"id":1,"fault":"kill","at_ns":-1,"for_ns":1}]}`:                                                   "from the start of the load",
 		`{"strikes":[{"id":1,"fault":"kill","at_ns":1,"for_ns":0}]}`:                                                    "for is positive",
@@ -142,6 +146,8 @@ func TestReadPlan(t *testing.T) {
 		require.ErrorIs(t, err, nemesis.ErrPlan)
 		require.ErrorContains(t, err, says)
 	}
+	_, err = nemesis.ReadPlan(strings.NewReader(`{"seed":1,"strikes":[]}`), time.Minute)
+	require.NoError(t, err, "the plan of a run without faults")
 }
 
 func FuzzReadPlan(f *testing.F) {
