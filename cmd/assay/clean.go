@@ -18,8 +18,9 @@ func (a *app) cleanCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "clean",
 		Short: "Remove what an interrupted run left behind",
-		Long: `Remove the containers, networks and volumes of runs whose process is gone. What belongs to a run that is still going on, and
-everything that assay did not make, stays. The store of runs is not touched.`,
+		Long: `Remove the containers, networks and volumes of runs whose process is gone and, when no run is going on, the nodes' images of
+other versions: the newest image stays, for the next run. What belongs to a run that is still going on, and everything that
+assay did not make (by label), stays. The store of runs is not touched.`,
 		Args: exactArgs(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), cleanTimeout)
@@ -28,7 +29,7 @@ everything that assay did not make, stays. The store of runs is not touched.`,
 			for _, kind := range []struct {
 				name string
 				all  []string
-			}{{"container", r.Containers}, {"volume", r.Volumes}, {"network", r.Networks}} {
+			}{{"container", r.Containers}, {"volume", r.Volumes}, {"network", r.Networks}, {"image", r.Images}} {
 				for _, name := range kind.all {
 					fmt.Fprintln(a.stdout, "removed", kind.name, name)
 				}

@@ -1,13 +1,17 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/client"
 )
 
@@ -16,27 +20,47 @@ type Report struct {
 	Containers []string `json:"containers"`
 	Volumes    []string `json:"volumes"`
 	Networks   []string `json:"networks"`
+	Images     []string `json:"images"`
 	// Kept are things of processes that are alive, or may be on another machine.
 	Kept []string `json:"kept"`
 }
 
 // Empty says that there was nothing to remove.
-func (r Report) Empty() bool { return len(r.Containers)+len(r.Volumes)+len(r.Networks) == 0 }
-
-// Clean removes what runs left behind whose process is certainly gone: containers, volumes and networks with the label "assay". With
-// force it removes those of living processes too. Firewall rules go with the containers, in which they are. Images stay: they are
-// what makes the next start fast.
-func Clean(ctx context.Context, force bool) (Report, error) {
-	return clean(ctx, force, func(map[string]string) bool { return true })
+func (r Report) Empty() bool {
+	return len(r.Containers)+len(r.Volumes)+len(r.Networks)+len(r.Images) == 0
 }
 
-// clean is Clean among those things that mine says yes to.
-func clean(ctx context.Context, force bool, mine func(labels map[string]string) bool) (Report, error) {
+// Clean removes what runs left behind whose process is certainly gone: containers, volumes and networks with the label "assay". With
+// force it removes those of living processes too. Firewall rules go with the containers, in which they are. When nothing is kept, so that no run
+// is going on, it also removes the nodes' images but for the newest, which makes the next start fast.
+func Clean(ctx context.Context, force bool) (Report, error) {
 	e, err := connect(ctx, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return Report{}, err
 	}
 	defer e.close()
+	report, err := clean(ctx, e, force, func(map[string]string) bool { return true })
+	if err == nil && len(report.Kept) == 0 {
+		report.Images, err = removeImages(ctx, e, func(image.Summary) bool { return true })
+	}
+	return report, err
+}
+
+// CleanProcess removes what a process of this machine made and left behind. One that is still alive keeps what it has.
+func CleanProcess(ctx context.Context, pid int) (Report, error) {
+	e, err := connect(ctx, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return Report{}, err
+	}
+	defer e.close()
+	return clean(ctx, e, false, func(marks map[string]string) bool {
+		o, err := parseOwner(marks[LabelOwner])
+		return err == nil && o.pid == pid
+	})
+}
+
+// clean removes those things that mine says yes to, and whose owner is gone unless it is forced.
+func clean(ctx context.Context, e *engine, force bool, mine func(labels map[string]string) bool) (Report, error) {
 	me := self()
 	return sweep(ctx, e, func(marks map[string]string) bool {
 		if !mine(marks) || force {
@@ -45,6 +69,34 @@ func clean(ctx context.Context, force bool, mine func(labels map[string]string) 
 		o, err := parseOwner(marks[LabelOwner])
 		return err == nil && o.fate(me) == dead
 	})
+}
+
+// removeImages removes the images with assay's label that mine says yes to, but for the newest of them and those that containers use. A run that is
+// about to use one has its network already, so nobody calls this while there is any.
+func removeImages(ctx context.Context, e *engine, mine func(image.Summary) bool) (removed []string, err error) {
+	list, err := e.api.ImageList(ctx, client.ImageListOptions{Filters: make(client.Filters).Add("label", Label)})
+	if err != nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
+	all := slices.DeleteFunc(list.Items, func(i image.Summary) bool { return !mine(i) })
+	slices.SortFunc(all, func(a, b image.Summary) int { return cmp.Compare(a.Created, b.Created) })
+	var errs []error
+	for _, i := range all[:max(0, len(all)-1)] {
+		names := i.RepoTags
+		if len(names) == 0 {
+			names = []string{i.ID}
+		}
+		for _, name := range names {
+			_, err := e.api.ImageRemove(ctx, name, client.ImageRemoveOptions{PruneChildren: true})
+			switch {
+			case err == nil:
+				removed = append(removed, name)
+			case !errdefs.IsConflict(err) && gone(err) != nil: // a conflict: some container uses it
+				errs = append(errs, fmt.Errorf("remove image %s: %w", name, err))
+			}
+		}
+	}
+	return removed, errors.Join(errs...)
 }
 
 // sweep removes everything with assay's label that unwanted says yes to. It goes on after errors, and returns them.

@@ -150,14 +150,15 @@ func (m *machine) start(ctx context.Context) error {
 	m.mu.Lock()
 	m.engine = e
 	m.mu.Unlock()
+	// The network comes before the image: it is what tells Clean that a run is about to use one.
+	if err := m.createNetwork(ctx, e); err != nil {
+		return err
+	}
 	image, err := ensureImage(ctx, e, m.program, m.logger)
 	if err != nil {
 		return err
 	}
 	begin := time.Now()
-	if err := m.createNetwork(ctx, e); err != nil {
-		return err
-	}
 	configs, err := m.sys.Configs(m.address)
 	if err != nil {
 		return fmt.Errorf("configure the nodes: %w", err)

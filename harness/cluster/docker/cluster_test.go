@@ -194,7 +194,8 @@ func TestCleanAfterKill(t *testing.T) {
 	ours := func(marks map[string]string) bool { // this machine may have leftovers that others still want to look at
 		return marks[LabelRun] == run || marks[LabelRun] == other.m.runID
 	}
-	report, err := clean(t.Context(), false, ours)
+	e := other.m.engine
+	report, err := clean(t.Context(), e, false, ours)
 	require.NoError(t, err)
 	require.NotContains(t, report.Containers, "assay-"+run+"-n1", "its process lives")
 	require.Contains(t, report.Kept, "assay-"+run+"-n1")
@@ -202,7 +203,7 @@ func TestCleanAfterKill(t *testing.T) {
 	require.NoError(t, child.Process.Kill())
 	require.Error(t, child.Wait())
 	require.Len(t, leftovers(t, run), 5, "two containers, two volumes, a network")
-	report, err = clean(t.Context(), false, ours)
+	report, err = clean(t.Context(), e, false, ours)
 	require.NoError(t, err)
 	require.ElementsMatch(t, report.Containers, []string{"assay-" + run + "-n1", "assay-" + run + "-n2"})
 	require.ElementsMatch(t, report.Volumes, []string{"assay-" + run + "-n1", "assay-" + run + "-n2"})
@@ -210,7 +211,7 @@ func TestCleanAfterKill(t *testing.T) {
 	require.False(t, report.Empty())
 	require.Empty(t, leftovers(t, run))
 	require.Len(t, leftovers(t, other.m.runID), 3, "what a living process needs is kept")
-	report, err = clean(t.Context(), true, ours)
+	report, err = clean(t.Context(), e, true, ours)
 	require.NoError(t, err)
 	require.Len(t, report.Containers, 1, "unless it is forced")
 }

@@ -97,8 +97,13 @@ func buildImage(ctx context.Context, e *engine, program []byte, tag string) erro
 	if err != nil {
 		return err
 	}
-	defer result.Body.Close()
-	for lines := json.NewDecoder(result.Body); ; {
+	return followBuild(result.Body)
+}
+
+// followBuild waits for the end of a build whose progress is body.
+func followBuild(body io.ReadCloser) error {
+	defer body.Close()
+	for lines := json.NewDecoder(body); ; {
 		var line struct {
 			Error string `json:"error"`
 		}

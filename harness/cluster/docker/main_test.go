@@ -14,11 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/moby/moby/client"
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/histories"
+	"github.com/assay-project/assay/internal/dockertest"
 )
 
 // request and reply are those of testdata/node.
@@ -36,23 +36,6 @@ type reply struct {
 	Size  int64
 	N     int
 	Boot  string
-}
-
-// needDocker skips the test, loudly, where there is no engine; in CI it fails.
-func needDocker(t testing.TB) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("SKIPPED: -short leaves out everything that needs Docker")
-	}
-	e, err := connect(t.Context(), slog.New(slog.DiscardHandler))
-	if err == nil {
-		e.close()
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("CI needs Docker: %v", err)
-	}
-	t.Skipf("SKIPPED, NOTHING WAS TESTED: %v", err)
 }
 
 // program builds testdata/node once per test binary run.
@@ -184,7 +167,7 @@ type rig struct {
 
 func newRig(t testing.TB, nodes int) *rig {
 	t.Helper()
-	needDocker(t)
+	dockertest.Need(t)
 	p := &probes{count: nodes}
 	m, err := newMachine(settings{
 		runID: fmt.Sprintf("test-%d-%d", os.Getpid(), time.Now().UnixNano()%1e9), logDir: t.TempDir(), program: program(t),
@@ -242,28 +225,8 @@ func (r *rig) hears(from, to harness.NodeID) int {
 	return count
 }
 
-// leftovers are the names of everything with a run's label.
-func leftovers(t testing.TB, runID string) []string {
+// leftovers is everything with a run's label.
+func leftovers(t testing.TB, runID string) []dockertest.Thing {
 	t.Helper()
-	e, err := connect(context.Background(), slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
-	defer e.close()
-	ctx, ours := context.Background(), make(client.Filters).Add("label", LabelRun+"="+runID)
-	var names []string
-	containers, err := e.api.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ours})
-	require.NoError(t, err)
-	for _, c := range containers.Items {
-		names = append(names, "container "+c.ID)
-	}
-	volumes, err := e.api.VolumeList(ctx, client.VolumeListOptions{Filters: ours})
-	require.NoError(t, err)
-	for _, v := range volumes.Items {
-		names = append(names, "volume "+v.Name)
-	}
-	networks, err := e.api.NetworkList(ctx, client.NetworkListOptions{Filters: ours})
-	require.NoError(t, err)
-	for _, n := range networks.Items {
-		names = append(names, "network "+n.Name)
-	}
-	return names
+	return dockertest.Leftovers(t, LabelRun, runID)
 }

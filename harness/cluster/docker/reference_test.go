@@ -13,11 +13,12 @@ import (
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/harness/target/reference"
 	"github.com/assay-project/assay/histories"
+	"github.com/assay-project/assay/internal/dockertest"
 )
 
 func newCluster(t testing.TB, spec reference.Spec) *Cluster {
 	t.Helper()
-	needDocker(t)
+	dockertest.Need(t)
 	c, err := New(Config{
 		Spec: spec, RunID: fmt.Sprintf("test-%d-%d", os.Getpid(), time.Now().UnixNano()%1e9), LogDir: t.TempDir(),
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),

@@ -1,0 +1,62 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/api/types/build"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/client"
+	"github.com/stretchr/testify/require"
+
+	"github.com/assay-project/assay/internal/dockertest"
+)
+
+// TestOldImages: the newest image stays, and so does one that a container uses; the others go, with their layers.
+func TestOldImages(t *testing.T) {
+	dockertest.Need(t)
+	e, err := connect(t.Context(), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	t.Cleanup(e.close)
+	after := context.WithoutCancel(t.Context()) // for cleanups
+	const mark = "assay.test"
+	test := fmt.Sprintf("%d-%d", os.Getpid(), time.Now().UnixNano())
+	mine := func(i image.Summary) bool { return i.Labels[mark] == test } // others' images are not this test's business
+	names := make([]string, 3)
+	for i := range names {
+		names[i] = fmt.Sprintf("assay-test-%s:%d", test, i)
+		archive, err := tarOf(tarFile{"Dockerfile", 0o644, []byte("FROM scratch\nCOPY f /f\n")}, tarFile{"f", 0o644, []byte(names[i])})
+		require.NoError(t, err)
+		built, err := e.api.ImageBuild(t.Context(), archive, client.ImageBuildOptions{
+			Tags: names[i : i+1], Remove: true, Version: build.BuilderV1, Labels: map[string]string{Label: "1", mark: test},
+		})
+		require.NoError(t, err)
+		require.NoError(t, followBuild(built.Body))
+		t.Cleanup(func() {
+			_, _ = e.api.ImageRemove(after, names[i], client.ImageRemoveOptions{Force: true, PruneChildren: true}) // most are gone
+		})
+		second := time.Now().Unix() // the age of images is told in seconds
+		require.Eventually(t, func() bool { return time.Now().Unix() > second }, 5*time.Second, 10*time.Millisecond)
+	}
+	used, err := e.api.ContainerCreate(t.Context(), client.ContainerCreateOptions{Config: &container.Config{Image: names[0], Cmd: []string{"/f"}}})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, removeContainer(after, e, used.ID)) })
+
+	removed, err := removeImages(t.Context(), e, mine)
+	require.NoError(t, err)
+	require.Equal(t, []string{names[1]}, removed)
+	require.NoError(t, removeContainer(t.Context(), e, used.ID))
+	removed, err = removeImages(t.Context(), e, mine)
+	require.NoError(t, err)
+	require.Equal(t, []string{names[0]}, removed)
+	removed, err = removeImages(t.Context(), e, mine)
+	require.NoError(t, err)
+	require.Empty(t, removed)
+	_, err = e.api.ImageInspect(t.Context(), names[2])
+	require.NoError(t, err)
+}
