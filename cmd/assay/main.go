@@ -31,7 +31,11 @@ func main() {
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		term: terminal(os.Stdout), errTerm: terminal(os.Stderr),
 	}
-	args := os.Args[1:]
+	a.process(os.Args[1:])
+}
+
+// process runs a command line as this whole process, under a supervisor where it needs one. It does not return.
+func (a *app) process(args []string) {
 	if needsSupervisor(args) {
 		os.Exit(a.selfSupervised(args))
 	}

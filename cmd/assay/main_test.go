@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if how := os.Getenv(supervisedTestEnv); how != "" {
 		playChild(how)
 	}
+	if fuse := os.Getenv(commandTestEnv); fuse != "" {
+		playCommand(fuse)
+	}
 	os.Exit(m.Run())
 }
 

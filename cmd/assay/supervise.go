@@ -87,10 +87,11 @@ func (a *app) selfSupervised(args []string) int {
 		fmt.Fprintln(a.stderr, "assay: "+oneLine(err))
 		return 1
 	}
-	return a.supervise(exec.Command(self, args...), wantsJSON(args), func(ctx context.Context) error {
+	child := exec.Command(self, args...)
+	return a.supervise(child, wantsJSON(args), func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, abandonTime)
 		defer cancel()
-		_, err := docker.Clean(ctx, false) // only what belongs to processes that are gone
+		_, err := docker.CleanProcess(ctx, child.Process.Pid) // what other runs left is not this one's business
 		return err
 	})
 }

@@ -41,6 +41,7 @@ func Need(t testing.TB) {
 type Thing struct {
 	Kind, Name string
 	Labels     map[string]string
+	State      string // of a container: running, paused, exited, ...
 }
 
 // Leftovers are all things whose label has the value.
@@ -56,17 +57,17 @@ func Leftovers(t testing.TB, label, value string) []Thing {
 	containers, err := api.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ours})
 	require.NoError(t, err)
 	for _, c := range containers.Items {
-		all = append(all, Thing{"container", c.ID, c.Labels})
+		all = append(all, Thing{"container", c.ID, c.Labels, string(c.State)})
 	}
 	volumes, err := api.VolumeList(ctx, client.VolumeListOptions{Filters: ours})
 	require.NoError(t, err)
 	for _, v := range volumes.Items {
-		all = append(all, Thing{"volume", v.Name, v.Labels})
+		all = append(all, Thing{"volume", v.Name, v.Labels, ""})
 	}
 	networks, err := api.NetworkList(ctx, client.NetworkListOptions{Filters: ours})
 	require.NoError(t, err)
 	for _, n := range networks.Items {
-		all = append(all, Thing{"network", n.Name, n.Labels})
+		all = append(all, Thing{"network", n.Name, n.Labels, ""})
 	}
 	return all
 }
