@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"time"
 
@@ -47,6 +48,7 @@ func (r *run) readAll(ctx context.Context, ops []histories.Op) error {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
+			defer Guard("the final read of process "+strconv.Itoa(op.Process), &errs[i])
 			errs[i] = r.readOne(ctx, op)
 		})
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"runtime/debug"
 	"time"
 
 	"github.com/assay-project/assay/histories"
@@ -98,11 +97,7 @@ func (l *load) startNemesis(ctx context.Context) {
 }
 
 func runNemesis(ctx context.Context, n Nemesis, s Stage) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the nemesis panicked: %v\n%s", p, debug.Stack())
-		}
-	}()
+	defer Guard("the nemesis", &err)
 	return n.Run(ctx, s)
 }
 

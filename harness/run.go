@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/assay-project/assay/histories"
@@ -24,13 +23,11 @@ func Run(ctx context.Context, t Test) (ex Execution, err error) {
 	}
 	r := &run{t: &t, began: start, ex: &ex}
 	defer func() {
-		if p := recover(); p != nil {
-			err = errors.Join(err, fmt.Errorf("the harness panicked: %v\n%s", p, debug.Stack()))
-		}
 		err = errors.Join(err, r.stop(ctx))
 		ex.Faults = Faults(r.nemesisOps())
 		ex.Took = time.Since(start)
 	}()
+	defer Guard("the harness", &err)
 	return ex, r.phases(ctx)
 }
 
@@ -80,11 +77,7 @@ func (r *run) start(ctx context.Context) error {
 func (r *run) stop(ctx context.Context) (err error) {
 	sctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("stopping the cluster panicked: %v\n%s", p, debug.Stack())
-		}
-	}()
+	defer Guard("stopping the cluster", &err)
 	if err := r.t.Cluster.Stop(sctx); err != nil {
 		err = fmt.Errorf("stopping the cluster: %w", err)
 		return errors.Join(err, r.leaked())

@@ -28,6 +28,7 @@ func States(ctx context.Context, g Groups, nodes []NodeID) ([]NodeState, error) 
 		wg.Go(func() {
 			sctx, cancel := context.WithTimeout(ctx, stateTimeout)
 			defer cancel()
+			defer Guard("asking a node", &errs[i])
 			states[i], errs[i] = g.State(sctx, n)
 			if errs[i] != nil && sctx.Err() != nil {
 				states[i], errs[i] = NodeState{Detail: errs[i].Error()}, nil

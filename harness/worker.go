@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -62,6 +63,7 @@ func (w *worker) loop(ctx context.Context) {
 
 // do executes one task.
 func (w *worker) do(ctx context.Context, t *task) (c completion) {
+	defer Guard("the client of process "+strconv.Itoa(t.op.Process), &c.err)
 	if !w.open(ctx, t) || !t.state.CompareAndSwap(taskPending, taskInvoked) {
 		return completion{}
 	}
@@ -114,20 +116,12 @@ func (w *worker) close() {
 
 // openClient is Cluster.Open, with a panic as an error.
 func openClient(ctx context.Context, c Cluster, process int) (client Client, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("opening a client panicked: %v\n%s", p, debug.Stack())
-		}
-	}()
+	defer Guard("opening a client", &err)
 	return c.Open(ctx, process)
 }
 
 func closeClient(c Client) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("closing a client panicked: %v\n%s", p, debug.Stack())
-		}
-	}()
+	defer Guard("closing a client", &err)
 	return c.Close()
 }
 

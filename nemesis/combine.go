@@ -17,6 +17,7 @@ func each(nodes []harness.NodeID, do func(harness.NodeID) (harness.Effect, error
 	var wg sync.WaitGroup
 	for i, n := range nodes {
 		wg.Go(func() {
+			defer harness.Guard(string(n), &errs[i])
 			if effects[i], errs[i] = do(n); errs[i] != nil {
 				errs[i] = fmt.Errorf("%s: %w", n, errs[i])
 			}

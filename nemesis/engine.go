@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -113,11 +112,7 @@ type strike struct {
 
 // run waits for the strike's time, injects, waits, and heals.
 func (r *strike) run(ctx context.Context) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = errors.Join(err, fmt.Errorf("fault %s panicked: %v\n%s", r.at.Fault, p, debug.Stack()))
-		}
-	}()
+	defer harness.Guard("fault "+r.at.Fault, &err)
 	if !sleep(ctx, r.at.At-time.Since(r.s.Start)) {
 		return nil
 	}

@@ -202,11 +202,25 @@ type broken struct{ *fakecluster.Cluster }
 
 func (broken) Shape(context.Context, []harness.Rule) (harness.Undo, error) { panic("wires crossed") }
 
+// Pause is called for several nodes at once, each in a goroutine of its own.
+func (b broken) Pause(ctx context.Context, n harness.NodeID) (harness.Undo, error) {
+	if n == "n2" {
+		panic("frozen stiff")
+	}
+	return b.Cluster.Pause(ctx, n)
+}
+
 func TestPanicHealsTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := started(t, fakecluster.Options{}, 3)
 		_, err := stage(t.Context(), t, broken{c}, strike("kill:leader", time.Second, time.Hour), strike("slow", 2*time.Second, time.Second))
 		require.ErrorContains(t, err, "wires crossed")
+		require.Empty(t, c.Hurt())
+	})
+	synctest.Test(t, func(t *testing.T) {
+		c := started(t, fakecluster.Options{}, 3)
+		_, err := stage(t.Context(), t, broken{c}, strike("kill:leader", time.Second, time.Hour), strike("pause:all", 2*time.Second, time.Second))
+		require.ErrorContains(t, err, "n2 panicked: frozen stiff")
 		require.Empty(t, c.Hurt())
 	})
 }

@@ -299,6 +299,7 @@ func (m *machine) each(do func(*node) error) error {
 	var all sync.WaitGroup
 	for i, n := range m.nodes {
 		all.Go(func() {
+			defer harness.Guard("node "+string(n.id), &errs[i])
 			if err := do(n); err != nil {
 				errs[i] = fmt.Errorf("node %s: %w", n.id, err)
 			}
