@@ -8,6 +8,9 @@
 //	}
 //
 // A simulation runs within this process, in a synctest bubble of the test, so that a debugger, the race detector and coverage see the broker.
+//
+// A run in containers ends early, and removes what it made, when the test's own time (-timeout) is nearly over, and on Ctrl-C and SIGTERM. A panic
+// elsewhere in the test binary ends the process, and leaves the containers to `assay clean`.
 package assaytest
 
 import (
@@ -68,7 +71,7 @@ func Run(t *testing.T, spec experiment.Spec, opts ...Option) *experiment.Result 
 func execute(t *testing.T, spec experiment.Spec) (*experiment.Result, error) {
 	t.Helper()
 	if spec.Env != experiment.EnvSim {
-		return experiment.Run(t.Context(), spec, experiment.Hooks{})
+		return inContainers(t, spec)
 	}
 	return experiment.RunWithin(spec, experiment.Hooks{}, func(record func(context.Context)) {
 		synctest.Test(t, func(t *testing.T) { record(t.Context()) })
