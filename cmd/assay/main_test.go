@@ -22,7 +22,13 @@ import (
 
 // TestMain: `run` spawns this test binary as the child of its simulations.
 func TestMain(m *testing.M) {
-	sim.ChildMain(experiment.SimHandlers())
+	handlers := experiment.SimHandlers()
+	if os.Getenv(frozenTestEnv) != "" {
+		for name := range handlers {
+			handlers[name] = frozen
+		}
+	}
+	sim.ChildMain(handlers)
 	if how := os.Getenv(supervisedTestEnv); how != "" {
 		playChild(how)
 	}

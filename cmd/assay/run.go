@@ -164,7 +164,9 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 	if f.seeds > 1 {
 		return a.runSeeds(ctx, f, progress)
 	}
-	res, err := experiment.Run(ctx, f.spec, experiment.Hooks{Started: progress.follow, Cluster: a.clusters.add, Version: buildVersion(), Command: os.Args})
+	res, err := experiment.Run(ctx, f.spec, experiment.Hooks{
+		Started: progress.follow, Cluster: a.clusters.add, Stderr: a.stderr, Version: buildVersion(), Command: os.Args,
+	})
 	progress.stop()
 	if err != nil {
 		return a.failed(f, res, err)
@@ -197,7 +199,7 @@ func (a *app) failed(f *runFlags, res *experiment.Result, err error) error {
 
 func (a *app) runSeeds(ctx context.Context, f *runFlags, p *progress) error {
 	sum, err := experiment.RunSeeds(ctx, f.spec, experiment.Seeds{N: f.seeds, Jobs: f.jobs},
-		experiment.Hooks{Finished: p.finished, Cluster: a.clusters.add, Version: buildVersion(), Command: os.Args})
+		experiment.Hooks{Finished: p.finished, Cluster: a.clusters.add, Stderr: a.stderr, Version: buildVersion(), Command: os.Args})
 	p.stop()
 	if err != nil {
 		return err

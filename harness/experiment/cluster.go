@@ -34,7 +34,7 @@ type childRequest struct {
 }
 
 // runChild carries out a simulation in a child process, which records the history itself.
-func (p *prepared) runChild(ctx context.Context, run *histories.Run) outcome {
+func (p *prepared) runChild(ctx context.Context, run *histories.Run, stderr io.Writer) outcome {
 	dir, err := filepath.Abs(run.Dir())
 	if err != nil {
 		return outcome{err: err}
@@ -43,7 +43,7 @@ func (p *prepared) runChild(ctx context.Context, run *histories.Run) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
-	answer, err := sim.Spawn(ctx, sim.Request{Handler: simHandler, Body: body}, nil)
+	answer, err := sim.Spawn(ctx, sim.Request{Handler: simHandler, Body: body, Stderr: stderr}, nil)
 	if err != nil {
 		return outcome{err: err}
 	}

@@ -29,6 +29,9 @@ type Hooks struct {
 	// Cluster is called with a function that stops and removes the cluster of a run in this process at once; what it returns is
 	// called when the run is over. It is for a process that is about to end without waiting for Run.
 	Cluster func(stop func(context.Context) error) (release func())
+	// Stderr gets what the process of a simulation says before it fails: the stacks of one that hangs. nil: it is dropped. Of several seeds at a
+	// time, several goroutines write to it.
+	Stderr io.Writer
 	// Version is that of the program, for the manifest; Command is how it was called.
 	Version string
 	Command []string
@@ -69,7 +72,7 @@ func Run(ctx context.Context, spec Spec, hooks Hooks) (*Result, error) {
 	case EnvDocker:
 		out = p.runHere(ctx, run, hooks)
 	default:
-		out = p.runChild(ctx, run)
+		out = p.runChild(ctx, run, hooks.Stderr)
 	}
 	out.wall = time.Since(start)
 	return p.conclude(ctx, run, m, out)

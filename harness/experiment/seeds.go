@@ -73,7 +73,7 @@ func RunSeeds(ctx context.Context, spec Spec, seeds Seeds, hooks Hooks) (harness
 // runSeed runs the i-th seed. It does not fail: an error is a summary with exit 1.
 func runSeed(ctx context.Context, spec Spec, i int, hooks Hooks) harness.Summary {
 	spec.Seed += uint64(i)
-	res, err := Run(ctx, spec, Hooks{Version: hooks.Version, Command: hooks.Command, Cluster: hooks.Cluster})
+	res, err := Run(ctx, spec, Hooks{Version: hooks.Version, Command: hooks.Command, Cluster: hooks.Cluster, Stderr: hooks.Stderr})
 	if res == nil {
 		if err == nil {
 			err = errors.New("no result")
