@@ -252,6 +252,42 @@ func TestWipedLeaderIsReplaced(t *testing.T) {
 	})
 }
 
+// The others of the group may be frozen or down when a wiped leader is due back: it waits for one of them, which is promoted first. Whoever was wiped without
+// leading leaves the leader alone, be it frozen.
+func TestWipedLeaderWaitsForItsHeir(t *testing.T) {
+	for other, calls := range map[string][]string{ // nobody leads by then: one is all that is up
+		"pause": {"start", "wipe n1", "pause n2 on", "pause n2 off", "promote 0 n2 safe=true", "boot n1"},
+		"kill":  {"start", "wipe n1", "kill n2", "boot n2", "promote 0 n2 safe=true", "boot n1"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := started(t, fakecluster.Options{Copies: 2}, 2)
+			_, err := stage(t.Context(), t, c, strike("wipe:leader", time.Second, 2*time.Second), strike(other, 1500*time.Millisecond, 7*time.Second))
+			require.NoError(t, err)
+			require.Equal(t, calls, c.Calls())
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c := started(t, fakecluster.Options{Copies: 2}, 3)
+		_, err := stage(t.Context(), t, c, strike("wipe:follower", time.Second, 2*time.Second), strike("pause:leader", 1500*time.Millisecond, 7*time.Second))
+		require.NoError(t, err)
+		require.NotContains(t, strings.Join(c.Calls(), "\n"), "promote")
+	})
+}
+
+// When all that is left of a group is empty, somebody leads all the same, and the topics are made again.
+func TestNothingIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := started(t, fakecluster.Options{Unwell: func(s harness.NodeState) harness.NodeState {
+			s.Role = harness.RoleJoining
+			return s
+		}}, 3)
+		h, err := stage(t.Context(), t, c, strike("wipe:majority", time.Second, time.Second))
+		require.NoError(t, err)
+		require.Contains(t, harness.Faults(h)[0].Effect, "group 0 promoted")
+		require.Equal(t, "topic log 1", c.Calls()[len(c.Calls())-1])
+	})
+}
+
 // Who has lost every disk of a group has lost its topics: an operator makes them again.
 func TestTopicsAreMadeAgain(t *testing.T) {
 	for fault, sizes := range map[string][]int{"wipe:all": {3}, "wipe": {1}, "wipe:majority": {1, 1}} {

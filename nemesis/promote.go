@@ -96,58 +96,104 @@ func notePromotion(s harness.Stage, p harness.Promotion) (string, error) {
 	return text, err
 }
 
-// promoteOrphans promotes in those groups of nodes that nobody leads, as an operator would: safely, and if that can't be had, by
-// force. It says what it did. That a group takes no leader is the system's doing and no error.
-func promoteOrphans(ctx context.Context, s harness.Stage, nodes []harness.NodeID) (string, error) {
-	p, ok := s.Cluster.(harness.Promoter)
-	g, can := s.Cluster.(harness.Groups)
-	if !ok || !can {
-		return "", nil
+// bereaved returns the groups of nodes that lose their leader with these nodes, or whose leader is not known, in their order. A cluster in which nobody is
+// promoted has none.
+func bereaved(ctx context.Context, c harness.Cluster, nodes []harness.NodeID) ([]int, error) {
+	g, ok := c.(harness.Groups)
+	if _, can := c.(harness.Promoter); !ok || !can {
+		return nil, nil
 	}
-	text := ""
-	seen := make(map[int]bool)
-	for _, n := range nodes {
-		group, members := groupOf(s.Cluster, n)
-		if seen[group] {
+	var all []int
+	for group, members := range g.Groups() {
+		if !slices.ContainsFunc(members, func(m harness.NodeID) bool { return slices.Contains(nodes, m) }) {
 			continue
 		}
-		seen[group] = true
 		states, err := harness.States(ctx, g, members)
 		if err != nil {
-			return text, err
+			return nil, err
 		}
-		if !orphaned(states) {
-			continue
-		}
-		said, err := promoteOrphan(ctx, s, p, group)
-		text = and(text, said)
-		if err != nil {
-			return text, err
+		if lead, led := harness.LeaderOf(states); !led || slices.Contains(nodes, lead.Node) {
+			all = append(all, group)
 		}
 	}
-	return text, nil
+	return all, nil
 }
 
-// orphaned reports whether nobody leads a group that somebody is left of.
-func orphaned(states []harness.NodeState) bool {
-	_, led := harness.LeaderOf(states)
-	return !led && slices.ContainsFunc(states, func(st harness.NodeState) bool { return st.Up })
+// succession finds new leaders for groups whose leader was wiped.
+type succession struct {
+	stage harness.Stage
+	waits context.Context // ends when the run is not to be made to wait any more
+	nodes []harness.NodeID
+	said  string
+	empty bool // some group is left with nothing: whoever leads it now has an empty disk
 }
 
-func promoteOrphan(ctx context.Context, s harness.Stage, p harness.Promoter, group int) (string, error) {
+// promote promotes in those of the groups that nobody leads, as an operator would: safely, and if that can't be had, by
+// force. That a group takes no leader is the system's doing and no error.
+func (x *succession) promote(ctx context.Context, groups []int) error {
+	p, ok := x.stage.Cluster.(harness.Promoter)
+	g, can := x.stage.Cluster.(harness.Groups)
+	if !ok || !can {
+		return nil
+	}
+	for _, group := range groups {
+		orphan, err := x.orphan(ctx, g, g.Groups()[group])
+		if err != nil {
+			return err
+		}
+		if !orphan {
+			continue
+		}
+		said, err := x.promoteOne(ctx, p, group)
+		x.said = and(x.said, said)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// orphan waits until somebody of a group is up who can lead it, and reports whether there is somebody and nobody leads. Those who are down or frozen come
+// back, and a wiped node that came back before them would find nobody to follow. When nobody else has a disk with anything on it, whoever is up will do.
+func (x *succession) orphan(ctx context.Context, g harness.Groups, members []harness.NodeID) (bool, error) {
+	if !slices.ContainsFunc(members, func(m harness.NodeID) bool { return !slices.Contains(x.nodes, m) }) {
+		return false, nil // all were wiped: they begin anew as they are configured
+	}
+	for start := time.Now(); ; {
+		states, err := harness.States(ctx, g, members)
+		if err != nil {
+			return false, err
+		}
+		if _, led := harness.LeaderOf(states); led {
+			return false, nil
+		}
+		if slices.ContainsFunc(states, func(s harness.NodeState) bool { return s.Up && s.Role != harness.RoleJoining }) {
+			return true, nil
+		}
+		if !sleep(x.waits, drawRetry) {
+			return false, nil
+		}
+		if time.Since(start) >= patience {
+			x.empty = slices.ContainsFunc(states, func(s harness.NodeState) bool { return s.Up })
+			return x.empty, nil
+		}
+	}
+}
+
+func (x *succession) promoteOne(ctx context.Context, p harness.Promoter, group int) (string, error) {
 	ask := func(force bool) func(context.Context) (harness.Promotion, error) {
 		return func(ctx context.Context) (harness.Promotion, error) { return p.Promote(ctx, group, "", force) }
 	}
 	maySucceed := func(err error) bool { return !errors.Is(err, harness.ErrNeverSafe) } // the missing node will come back empty
 	done, err := retry(ctx, forceAfter, maySucceed, ask(false))
 	if err != nil {
-		s.Logger.Info("no safe promote, so it is forced", "group", group, "err", err)
+		x.stage.Logger.Info("no safe promote, so it is forced", "group", group, "err", err)
 		done, err = retry(ctx, forceGiveUp, func(error) bool { return true }, ask(true))
 	}
 	if err != nil {
-		_, rerr := s.Record(histories.Op{F: histories.Note, Fault: contract.NotePromote, Part: int32(group), Err: err.Error()})
+		_, rerr := x.stage.Record(histories.Op{F: histories.Note, Fault: contract.NotePromote, Part: int32(group), Err: err.Error()})
 		return fmt.Sprintf("group %d could not be promoted: %v", group, err), rerr
 	}
-	text, err := notePromotion(s, done)
+	text, err := notePromotion(x.stage, done)
 	return fmt.Sprintf("then group %d promoted: %s", group, text), err
 }

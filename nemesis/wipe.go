@@ -59,19 +59,23 @@ func (f *wipe) Inject(ctx context.Context, s harness.Stage, _ harness.Strike, no
 	if !ok {
 		return nil, unsupported(f.spec, "delete a node's disk")
 	}
+	groups, err := bereaved(ctx, s.Cluster, nodes)
+	if err != nil {
+		return nil, err
+	}
 	effect, err := each(nodes, func(n harness.NodeID) (harness.Effect, error) { return w.Wipe(ctx, n) })
 	injected := ctx
 	return func(ctx context.Context) (harness.Effect, error) {
 		interrupted := injected.Err() != nil // then the run is not to be made to wait
+		x := succession{stage: s, waits: injected, nodes: nodes}
 		var perr error
 		if !interrupted {
-			var said string
-			said, perr = promoteOrphans(ctx, s, nodes)
-			effect.Text = and(effect.Text, said)
+			perr = x.promote(ctx, groups)
+			effect.Text = and(effect.Text, x.said)
 		}
 		refused, err := boot(ctx, s.Cluster, nodes)
 		effect.Text = and(effect.Text, refused)
-		if !interrupted && s.Restore != nil && wholeGroup(s.Cluster, nodes) {
+		if !interrupted && s.Restore != nil && (x.empty || wholeGroup(s.Cluster, nodes)) {
 			effect.Text = and(effect.Text, restore(ctx, s))
 		}
 		return effect, errors.Join(perr, err)
