@@ -78,7 +78,7 @@ type PowerCutter interface {
 	CutPower(ctx context.Context, n NodeID) (Effect, error)
 }
 
-// Wiper kills a node and deletes its disk. Boot starts it empty.
+// Wiper kills a node and deletes its disk, also that of a node that is down. Boot starts it empty.
 type Wiper interface {
 	Wipe(ctx context.Context, n NodeID) (Effect, error)
 }

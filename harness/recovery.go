@@ -13,6 +13,8 @@ const (
 	recoveryPoll = 200 * time.Millisecond
 	// settle is how long a group whose leader serves nobody must stay so, beside a follower that it refuses, before that counts as its final state.
 	settle = 5 * time.Second
+	// againTimeout bounds setting the workload up again.
+	againTimeout = 20 * time.Second
 )
 
 // recovery waits until every group is well again, notes whether that was reached, and who leads which partition.
@@ -45,6 +47,7 @@ func (r *run) recovery(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+			r.setUpAgain(ctx)
 			return r.noteLeaders(ctx, g)
 		}
 		if took >= r.t.Recovery {
@@ -59,6 +62,19 @@ func (r *run) recovery(ctx context.Context) error {
 		if !r.pause(ctx, recoveryPoll) {
 			return nil
 		}
+	}
+}
+
+// setUpAgain makes what the workload needs once more. Where every disk of a group was lost, one after the other, its topics may be gone, and without them no final read
+// would show what was lost with them.
+func (r *run) setUpAgain(ctx context.Context) {
+	if len(Faults(r.nemesisOps())) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, againTimeout)
+	defer cancel()
+	if err := r.t.Workload.Setup(ctx, r.t.Cluster); err != nil {
+		r.t.Logger.Warn("setting up the workload again after the recovery", "err", err) // the final reads tell
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -236,6 +237,20 @@ func planned(t *testing.T, strikes ...harness.Strike) harness.Nemesis {
 	n, err := nemesis.New(harness.Plan{Strikes: strikes})
 	require.NoError(t, err)
 	return n
+}
+
+// TestSetUpAgain: the topics are there for the final reads, whatever happened to them.
+func TestSetUpAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := fakecluster.New(fakecluster.Options{}, 3)
+		r := run(t.Context(), t, c, "none", func(x *harness.Test) {
+			x.Nemesis = planned(t, harness.Strike{ID: 1, Fault: "kill", At: time.Second, For: time.Second})
+		})
+		require.NoError(t, r.err)
+		calls := strings.Join(c.Calls(), "\n")
+		require.Equal(t, 2, strings.Count(calls, "topic log"))
+		require.Less(t, strings.Index(calls, "boot"), strings.LastIndex(calls, "topic log"))
+	})
 }
 
 func TestFaultsAreHealedAndRecorded(t *testing.T) {

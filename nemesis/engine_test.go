@@ -305,6 +305,18 @@ func TestTopicsAreMadeAgain(t *testing.T) {
 		require.NoError(t, err)
 		require.NotContains(t, c.Calls(), "topic log 1")
 	})
+	synctest.Test(t, func(t *testing.T) { // not without a node that is missing: it waits for somebody to start it, not for topics
+		c := started(t, fakecluster.Options{BootErr: func(n harness.NodeID) error {
+			if n == "n3" {
+				return harness.ErrNodeExited
+			}
+			return nil
+		}}, 3)
+		h, err := stage(t.Context(), t, c, strike("wipe:all", time.Second, time.Second))
+		require.NoError(t, err)
+		require.Contains(t, harness.Faults(h)[0].Effect, "n3 did not come back")
+		require.NotContains(t, c.Calls(), "topic log 1")
+	})
 }
 
 // Where a safe promote might still be had, it is tried for a while; then it is forced, and the history says so.

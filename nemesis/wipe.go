@@ -75,7 +75,7 @@ func (f *wipe) Inject(ctx context.Context, s harness.Stage, _ harness.Strike, no
 		}
 		refused, err := boot(ctx, s.Cluster, nodes)
 		effect.Text = and(effect.Text, refused)
-		if !interrupted && s.Restore != nil && (x.empty || wholeGroup(s.Cluster, nodes)) {
+		if !interrupted && refused == "" && s.Restore != nil && (x.empty || wholeGroup(s.Cluster, nodes)) {
 			effect.Text = and(effect.Text, restore(ctx, s))
 		}
 		return effect, errors.Join(perr, err)

@@ -117,11 +117,11 @@ func (m *machine) Boot(ctx context.Context, id harness.NodeID) error {
 	})
 }
 
-// Wipe implements harness.Wiper: the volume is removed, and a new one made. A node that is down is left alone.
+// Wipe implements harness.Wiper: the volume is removed, and a new one made, also when the node is down.
 func (m *machine) Wipe(ctx context.Context, id harness.NodeID) (effect harness.Effect, err error) {
 	err = m.withNode(ctx, id, func(e *engine, n *node) error {
 		struck, err := m.kill(ctx, e, n)
-		if err != nil || struck.Count == 0 {
+		if err != nil {
 			return err
 		}
 		size, err := e.dataSize(ctx, n)
@@ -142,7 +142,12 @@ func (m *machine) Wipe(ctx context.Context, id harness.NodeID) (effect harness.E
 		if err != nil {
 			return err
 		}
-		effect = harness.Effect{Count: 1, Text: fmt.Sprintf("%s killed, its disk with %d bytes deleted", n.id, size-left)}
+		switch {
+		case struck.Count > 0:
+			effect = harness.Effect{Count: 1, Text: fmt.Sprintf("%s killed, its disk with %d bytes deleted", n.id, size-left)}
+		case size > left:
+			effect = harness.Effect{Count: 1, Text: fmt.Sprintf("%s was down, its disk with %d bytes deleted", n.id, size-left)}
+		}
 		return nil
 	})
 	return effect, err

@@ -291,7 +291,16 @@ func TestWipe(t *testing.T) {
 	require.Contains(t, effect.Text, "with 0 bytes")
 	effect, err = r.m.Wipe(t.Context(), "n1")
 	require.NoError(t, err)
-	require.Zero(t, effect, "what is down is left alone")
+	require.Zero(t, effect, "who is down with an empty disk has nothing to lose")
+	require.NoError(t, r.m.Boot(t.Context(), "n1"))
+	r.ask("n1", request{Op: "write", N: 4321})
+	_, err = r.m.Kill(t.Context(), "n1")
+	require.NoError(t, err)
+	effect, err = r.m.Wipe(t.Context(), "n1")
+	require.NoError(t, err)
+	require.Equal(t, harness.Effect{Count: 1, Text: "n1 was down, its disk with 4321 bytes deleted"}, effect)
+	require.NoError(t, r.m.Boot(t.Context(), "n1"))
+	require.Zero(t, r.ask("n1", request{Op: "size"}).Size)
 }
 
 func TestClientSplit(t *testing.T) {

@@ -311,6 +311,25 @@ func TestWipeAndPromote(t *testing.T) {
 	})
 }
 
+// A wipe deletes the disk of a node that is down, too: one that ended by itself would otherwise come back with what everybody else has lost.
+func TestWipeOfANodeThatIsDown(t *testing.T) {
+	inBubble(t, 2, []string{"replication", "sync", "copies", "2"}, func(w world) {
+		cl, _ := w.kafka("c1")
+		defer cl.Close()
+		w.send(cl, 0, 50, time.Minute)
+		_, err := w.Kill(w.Context(), "n2")
+		require.NoError(w, err)
+		e, err := w.Wipe(w.Context(), "n2")
+		require.NoError(w, err)
+		require.Regexp(w, `^n2 was down, its disk with [1-9][0-9,]* bytes in [1-9] files deleted$`, e.Text)
+		e, err = w.Wipe(w.Context(), "n2")
+		require.NoError(w, err)
+		require.Zero(w, e, "nothing was left")
+		w.boot("n2")
+		w.await("n2", "caught up", caughtUp)
+	})
+}
+
 func TestPromoteWithASingleCopyIsNeverSafe(t *testing.T) {
 	inBubble(t, 2, []string{"replication", "async"}, func(w world) {
 		_, err := w.Wipe(w.Context(), "n1")

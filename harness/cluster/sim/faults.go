@@ -86,12 +86,30 @@ func (c *Cluster) CutPower(ctx context.Context, n harness.NodeID) (harness.Effec
 	})
 }
 
-// Wipe implements harness.Wiper.
+// Wipe implements harness.Wiper. The disk of a node that is down is deleted, too.
 func (c *Cluster) Wipe(ctx context.Context, n harness.NodeID) (harness.Effect, error) {
-	return c.strike(ctx, n, func(m *machine) harness.Effect {
-		r := m.crash(vfs.Empty, "killed, its disk wiped")
-		return harness.Effect{Count: 1, Text: fmt.Sprintf("%s killed, its disk with %s bytes in %s deleted", n, thousands(r.LostBytes), count(int(r.LostEntries), "file"))}
-	})
+	m, err := c.machine(n)
+	if err != nil {
+		return harness.Effect{}, err
+	}
+	if err := m.take(ctx); err != nil {
+		return harness.Effect{}, err
+	}
+	defer m.give()
+	how := "killed"
+	var r vfs.ImageReport
+	if m.proc != nil {
+		r = m.crash(vfs.Empty, "killed, its disk wiped")
+	} else {
+		var empty *vfs.Disk
+		how = "was down"
+		empty, r = m.drive().Image(vfs.Empty)
+		m.replace(empty, "down, its disk wiped")
+		if r.LostEntries == 0 {
+			return harness.Effect{}, nil
+		}
+	}
+	return harness.Effect{Count: 1, Text: fmt.Sprintf("%s %s, its disk with %s bytes in %s deleted", n, how, thousands(r.LostBytes), count(int(r.LostEntries), "file"))}, nil
 }
 
 // Pause implements harness.Pauser: network and disk stand still, timers run on. A node that dies meanwhile is no longer paused when it is back.
