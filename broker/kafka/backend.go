@@ -111,7 +111,7 @@ type Appended struct {
 // Fetched is the answer to a read.
 type Fetched struct {
 	Batches   []byte // concatenated record batches
-	Committed int64  // first offset not yet committed, as this replica knows it (the high watermark)
+	Committed int64  // first offset that a consumer cannot read yet, as this replica knows it (the high watermark)
 	LogStart  int64
 	LogEnd    int64
 }

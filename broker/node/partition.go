@@ -74,7 +74,7 @@ func (p *partition) Read(as kafka.Reader, offset int64, maxBytes int, atLeastOne
 		return kafka.Fetched{}, err
 	}
 	end := p.part.LogEnd()
-	out := kafka.Fetched{Committed: p.part.HighWatermark(w.view.Committed), LogEnd: end}
+	out := kafka.Fetched{Committed: w.limit, LogEnd: end}
 	if offset > w.limit && !w.view.Leading && as == kafka.Consumer {
 		return out, kerr.OffsetNotAvailable // a follower is behind; only the leader knows whether the offset exists
 	}

@@ -174,6 +174,25 @@ func TestTopicInTooLittleTime(t *testing.T) {
 	})
 }
 
+// With visible=appended the high watermark is the end of what consumers are shown, as ListOffsets has it: a read that had everything would look stale, and a Kafka
+// client would be beyond the end, if it were what is committed.
+func TestHighWatermarkOfWhatIsAppended(t *testing.T) {
+	inSimulation(t, 2, map[string]string{"replication": "sync", "visible": "appended", "replication.timeout.ms": "100"}, func(nodes []*Node) {
+		p := parts(t, nodes)
+		require.NoError(t, nodes[1].Stop(context.Background()))
+		a, err := p[0].Append(context.Background(), oneRecord(10), -1)
+		require.NoError(t, err)
+		require.ErrorIs(t, a.Wait(context.Background()), kerr.NotEnoughReplicasAfterAppend)
+		got, err := p[0].Read(kafka.Consumer, 0, 1<<20, true, -1)
+		require.NoError(t, err)
+		require.NotEmpty(t, got.Batches)
+		require.EqualValues(t, 1, got.Committed)
+		l, err := p[0].Offsets(kafka.Consumer, -1, -1)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, l.Offset)
+	})
+}
+
 // A consumer that is ahead of a follower waits; it is not told that its offset is out of range, which would make it start anew (VMS-16).
 func TestFollowerReads(t *testing.T) {
 	inSimulation(t, 2, map[string]string{"replication": "sync", "follower-read": "true"}, func(nodes []*Node) {
