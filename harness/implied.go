@@ -16,8 +16,8 @@ import (
 // messages* (contract.Implied). A message vanished when it was acknowledged or read at some offset, or a read stated a committed end above it, and it
 // is absent from the end state of its partition. Messages that vanished together make a range of offsets; others are written there afterwards. So
 // an anomaly of an implied class is permitted if it concerns a vanished message, or only offsets within ranges of vanished messages of its
-// partition. A replica diverges from one offset on, so for replica-divergence the first offset decides; an anomaly that
-// names neither messages nor offsets is permitted if any message of its partition vanished.
+// partition. Of a poll-skip every message that was skipped counts, and as a replica diverges from one offset on, of a replica-divergence what is
+// at the first; an anomaly that names neither messages nor offsets is permitted if any message of its partition vanished.
 //
 // If only visible=appended is what permits it (rolled-back-read but not lost-write), only messages count that were not strongly
 // acknowledged, and an anomaly that names one that was is excluded. If a partition's end state is unknown, nothing can be said about its messages; then
@@ -162,17 +162,40 @@ func (v *vanished) implies(a *checker.Anomaly) bool {
 	if len(a.Values) == 0 && len(a.Offsets) == 0 {
 		return true
 	}
-	if slices.ContainsFunc(a.Values, func(value int64) bool { return v.values[value] }) {
-		return true
+	values, offsets := a.Values, a.Offsets
+	switch a.Class {
+	case checker.ReplicaDivergence:
+		values, offsets = firstPlace(values, offsets)
+	case checker.PollSkip:
+		if len(values) == len(offsets) { // each of them was skipped
+			return v.all(values, offsets)
+		}
 	}
-	offsets := a.Offsets
+	return slices.ContainsFunc(values, func(value int64) bool { return v.values[value] }) || len(offsets) > 0 && v.all(nil, offsets)
+}
+
+// all reports whether each offset is in a range, or has the vanished message at its place in values.
+func (v *vanished) all(values, offsets []int64) bool {
+	for i, o := range offsets {
+		if !v.covers(o) && (len(values) == 0 || !v.values[values[i]]) {
+			return false
+		}
+	}
+	return true
+}
+
+// firstPlace returns the least offset and the message that is named with it.
+func firstPlace(values, offsets []int64) (value, offset []int64) {
 	if len(offsets) == 0 {
-		return false
+		return values, nil
 	}
-	if a.Class == checker.ReplicaDivergence {
-		offsets = []int64{slices.Min(offsets)}
+	least := slices.Min(offsets)
+	for i, o := range offsets {
+		if o == least && len(values) == len(offsets) {
+			value = append(value, values[i])
+		}
 	}
-	return !slices.ContainsFunc(offsets, func(o int64) bool { return !v.covers(o) })
+	return value, []int64{least}
 }
 
 func (v *vanished) covers(o int64) bool {

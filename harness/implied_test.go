@@ -86,6 +86,13 @@ func TestImpliedForTheSameMessages(t *testing.T) {
 		wide = anomaly(class, nil, []int64{3, 8})
 		require.Equal(t, class == checker.ReplicaDivergence, permitted(h, async(), wide), "a divergence is where it begins: %s", class)
 	}
+	// A loss beside it excuses no message that was skipped though it is there, and no divergence that began before it.
+	for _, class := range []checker.Class{checker.PollSkip, checker.ReplicaDivergence} {
+		require.False(t, permitted(h, async(), anomaly(class, []int64{11, 13}, []int64{1, 3})), "%s from below the loss", class)
+		require.True(t, permitted(h, async(), anomaly(class, []int64{13, 14}, []int64{3, 4})), "%s within the loss", class)
+		require.True(t, permitted(h, async(), anomaly(class, []int64{13, 14}, []int64{8, 9})), "%s of vanished messages elsewhere", class)
+		require.Equal(t, class == checker.ReplicaDivergence, permitted(h, async(), anomaly(class, []int64{28, 13}, []int64{8, 3})), "%s beyond it", class)
+	}
 	for _, class := range []checker.Class{
 		checker.Unseen, checker.Duplicate, checker.Phantom, checker.AbortedRead, checker.NonmonotonicSend, checker.WeakAckLie, checker.Stall,
 	} {
