@@ -79,8 +79,8 @@ func (r *Report) Reasons() []string {
 	return all
 }
 
-// Count returns how many anomalies of a class there are. Checkers list at most a thousand of one class and give the
-// true number as the figure of that name; the greater of the two counts.
+// Count returns how many anomalies of a class there are. Checkers list a bounded number of one class in a partition, and give the
+// true number as the figure of the class's name; the greater of the two counts.
 func (r *Report) Count(c Class) int {
 	total := 0
 	for i := range r.Results {

@@ -171,7 +171,7 @@ func (j *Judgement) sort(h histories.Reader, groups int) (excluded bool) {
 		listed[a.Class]++
 		excluded = excluded || !ok
 	}
-	// Checkers list at most a thousand of a class. What they count beyond is of the worse kind that they list.
+	// The list of a checker is bounded. What it counts beyond is of the worse kind that it lists.
 	for class, n := range listed {
 		i, ok := at[key{class, false}]
 		if !ok {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/assay-project/assay/checker"
 	"github.com/assay-project/assay/checker/contract"
+	"github.com/assay-project/assay/checker/delivery"
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/histories"
 )
@@ -286,7 +287,7 @@ func TestNoContract(t *testing.T) {
 	require.Equal(t, harness.ExitInvalid, judge(harness.JudgeInput{History: good().h}, duplicate).Exit)
 }
 
-// Checkers list at most a thousand anomalies; the true number counts.
+// The list of a checker is bounded; the true number counts.
 func TestCounts(t *testing.T) {
 	many := says{
 		Verdict: checker.Invalid, Figures: map[string]float64{"duplicate": 5000},
@@ -298,4 +299,35 @@ func TestCounts(t *testing.T) {
 	require.Equal(t, []int64{3}, got.Anomalies[1].Witnesses)
 	require.Contains(t, got.Anomalies[1].Explanation, "a. Permitted: a retry after an answer that was lost")
 	require.Equal(t, harness.OpCounts{OK: 2}, got.Ops, "final reads are not counted")
+}
+
+// However many losses an event excuses, they do not hide one that it cannot have caused.
+func TestManyPermittedHideNone(t *testing.T) {
+	b := &book{}
+	inGroup1 := func(ops int) {
+		for i := range ops {
+			b.h[len(b.h)-1-i].Part = 1
+		}
+	}
+	b.nemesis(histories.Note, contract.NoteGroup, "n1,n2", "led by n1 at epoch 1")
+	b.nemesis(histories.Note, contract.NoteGroup, "n3,n4", "led by n3 at epoch 1")
+	inGroup1(1)
+	for i := range int64(3000) {
+		b.send(histories.OK, 10+i, i)
+	}
+	b.send(histories.OK, 9999, 0)
+	inGroup1(2)
+	b.nemesis(histories.Inject, "wipe:leader", "n1", "")
+	b.nemesis(histories.Note, contract.NotePromote, "n2", contract.Promotion{Epoch: 2, Leader: "n2", Forced: true}.String())
+	b.nemesis(histories.Heal, "wipe:leader", "n1", "wiped")
+	b.nemesis(histories.Note, harness.NoteLeader, "n2", "")
+	b.read(histories.Final, "n2", 100_000)
+	b.read(histories.Final, "n3", 100_001)
+	inGroup1(2)
+	cfg := async()
+	cfg.Groups = 2
+	got := judge(harness.JudgeInput{History: b.h, Config: cfg}, delivery.New())
+	require.Equal(t, harness.ExitInvalid, got.Exit)
+	require.EqualValues(t, 1, got.Anomalies[0].Count)
+	require.EqualValues(t, 3000, got.Anomalies[1].Count)
 }

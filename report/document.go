@@ -15,7 +15,7 @@ import (
 // Document is everything that is known of a judged run, apart from its history. It is what verdict.json holds.
 type Document struct {
 	Summary harness.Summary `json:"summary"`
-	// Findings are all anomalies, with what the contract says of each. `assay show --anomaly N` counts them from 1.
+	// Findings are the anomalies (of a class the first thousand), with what the contract says of each. `assay show --anomaly N` counts them from 1.
 	Findings []Finding `json:"findings"`
 	// Checkers are the judges' results one by one, without their anomalies.
 	Checkers []CheckerNote `json:"checkers"`

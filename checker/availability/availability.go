@@ -20,6 +20,9 @@ import (
 // minAttempts is how many sends a partition must have refused or left open in a row before it counts as stalled.
 const minAttempts = 10
 
+// noPart is the partition of a stall of the whole cluster.
+const noPart = -1
+
 // Config says how long a system may take.
 type Config struct {
 	// Budget is how long after the last heal a partition may be without an acknowledgement, and how long it may pause after that.
@@ -93,11 +96,11 @@ func (j *judge) recovery() bool {
 			continue
 		}
 		noted = true
-		if n.Err == "" || !j.set.Count(checker.Stall) {
+		if n.Err == "" || !j.set.Count(checker.Stall, noPart) {
 			continue
 		}
 		j.set.Add(checker.Anomaly{
-			Class: checker.Stall, Part: -1, Witnesses: []int64{n.Index},
+			Class: checker.Stall, Part: noPart, Witnesses: []int64{n.Index},
 			Explanation: fmt.Sprintf("after all faults were healed the cluster was not well again in time, at %s: %s", logview.Seconds(n.Time), n.Err),
 		})
 	}
@@ -184,7 +187,7 @@ func (j *judge) silence(p *logview.Part, w span, calls []int32) {
 		send := &j.v.Sends[s]
 		return (send.Type == histories.OK || send.Type == histories.Weak) && send.Return == w.to
 	})
-	if len(tried) < minAttempts || !j.set.Count(checker.Stall) {
+	if len(tried) < minAttempts || !j.set.Count(checker.Stall, p.ID) {
 		return
 	}
 	first, last := &j.v.Sends[tried[0]], &j.v.Sends[tried[len(tried)-1]]

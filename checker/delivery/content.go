@@ -21,7 +21,7 @@ func (j *judge) phantoms() {
 	}
 	for s := range j.v.Sends {
 		send, at := &j.v.Sends[s], j.seen[s]
-		if send.Type != histories.Fail || at.read == 0 || !j.set.Count(checker.AbortedRead) {
+		if send.Type != histories.Fail || at.read == 0 || !j.set.Count(checker.AbortedRead, at.part) {
 			continue
 		}
 		r := j.readOf(at)
@@ -39,7 +39,7 @@ func (j *judge) phantom(k stray, at sighting) {
 	if s >= 0 && len(j.moved[s]) > 0 {
 		return // also where it belongs: a duplicate
 	}
-	if !j.set.Count(checker.Phantom) {
+	if !j.set.Count(checker.Phantom, k.part) {
 		return
 	}
 	r := j.readOf(at)
@@ -66,10 +66,10 @@ func (j *judge) phantom(k stray, at sighting) {
 func (j *judge) duplicates() {
 	for s := range j.v.Sends {
 		all := j.moved[int32(s)]
-		if len(all) < 2 || !j.set.Count(checker.Duplicate) {
+		send := &j.v.Sends[s]
+		if len(all) < 2 || !j.set.Count(checker.Duplicate, send.Part) {
 			continue
 		}
-		send := &j.v.Sends[s]
 		a := checker.Anomaly{
 			Class: checker.Duplicate, Part: send.Part, Values: []int64{send.Value}, Witnesses: []int64{send.Invoke, send.Done},
 			Explanation: fmt.Sprintf("message %d was sent once, and", send.Value),
@@ -104,7 +104,7 @@ func (j *judge) offsets() {
 			continue
 		}
 		acked := sighting{offset: send.Offset, part: send.Part}
-		if slices.ContainsFunc(j.moved[int32(s)], acked.same) || !j.set.Count(checker.InconsistentOffsets) {
+		if slices.ContainsFunc(j.moved[int32(s)], acked.same) || !j.set.Count(checker.InconsistentOffsets, send.Part) {
 			continue
 		}
 		r := j.readOf(at)
@@ -147,7 +147,7 @@ func (j *judge) conflicts(p *logview.Part) {
 
 // conflict reports that h and m are at one offset. What is lost comes first, for whoever asks whether the loss explains it.
 func (j *judge) conflict(p *logview.Part, h holder, m histories.Message, op int64) {
-	if !j.set.Count(checker.InconsistentOffsets) {
+	if !j.set.Count(checker.InconsistentOffsets, p.ID) {
 		return
 	}
 	values := []int64{h.value, m.Value}

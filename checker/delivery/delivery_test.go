@@ -278,18 +278,21 @@ func TestNothingToJudge(t *testing.T) {
 	}
 }
 
-// Beyond the limit anomalies are counted and not listed.
+// Beyond the limit the anomalies of a partition are counted and not listed; those of another one are.
 func TestManyLost(t *testing.T) {
 	b := histtest.New()
-	for v := range int64(3000) {
+	for v := range int64(20_003) {
 		b.Send(1, 0, v).OK(v)
 	}
+	b.Send(1, 1, 30_000).OK(0)
 	b.Whole(0)
+	b.Whole(1)
 	res := delivery.New().Check(t.Context(), b.History())
-	require.Len(t, res.Anomalies, 1000)
-	require.InDelta(t, 3000, res.Figures["lost-write"], 0)
+	require.Len(t, res.Anomalies, 20_001)
+	require.InDelta(t, 20_004, res.Figures["lost-write"], 0)
+	require.Equal(t, []int64{30_000}, res.Anomalies[20_000].Values)
 	rep := checker.Run(t.Context(), b.History(), delivery.New())
-	require.Equal(t, 3000, rep.Count(checker.LostWrite))
+	require.Equal(t, 20_004, rep.Count(checker.LostWrite))
 }
 
 func BenchmarkDelivery(b *testing.B) {

@@ -79,7 +79,7 @@ func (j *judge) held(p *logview.Part) map[int32][]string {
 }
 
 func (j *judge) unseen(p *logview.Part, s int32) {
-	if !j.set.Count(checker.Unseen) {
+	if !j.set.Count(checker.Unseen, p.ID) {
 		return
 	}
 	send := &j.v.Sends[s]
@@ -98,7 +98,7 @@ func (j *judge) unseen(p *logview.Part, s int32) {
 func (j *judge) report(lost []int32) {
 	listed := make(map[int32]int32) // send -> index of the last read that returned it, + 1
 	for _, s := range lost {
-		if j.set.Count(checker.LostWrite) {
+		if j.set.Count(checker.LostWrite, j.v.Sends[s].Part) {
 			listed[s] = 0
 		}
 	}

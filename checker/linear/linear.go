@@ -109,7 +109,7 @@ func (j *judge) part(ctx context.Context, m *model) {
 	j.ops += len(m.entries)
 	for i := range m.found {
 		f := &m.found[i]
-		if j.set.Count(f.class) {
+		if j.set.Count(f.class, m.part.ID) {
 			j.set.Add(m.anomaly(f))
 		}
 		if i >= maxConfirmed || j.cfg.PorcupineOps < 0 {

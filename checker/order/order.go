@@ -76,7 +76,7 @@ func (j *judge) sends(p *logview.Part) {
 		if !ok || send.Offset > j.v.Sends[before].Offset {
 			continue
 		}
-		if !j.set.Count(checker.NonmonotonicSend) {
+		if !j.set.Count(checker.NonmonotonicSend, p.ID) {
 			continue
 		}
 		prev := &j.v.Sends[before]
@@ -121,7 +121,7 @@ func (j *judge) reads(p *logview.Part) {
 
 // backwards reports that the k-th message of r is below the one before it, or below what r asked for.
 func (j *judge) backwards(r *logview.Read, k int) {
-	if !j.set.Count(checker.NonmonotonicPoll) {
+	if !j.set.Count(checker.NonmonotonicPoll, r.Part) {
 		return
 	}
 	m := r.Msgs[k]
@@ -187,7 +187,7 @@ func (j *judge) gap(r *logview.Read, known *offsets, from, to int64) {
 	}
 	first, _ := slices.BinarySearch(known.sorted, from)
 	end, _ := slices.BinarySearch(known.sorted, to)
-	if first == end || !j.set.Count(checker.PollSkip) {
+	if first == end || !j.set.Count(checker.PollSkip, r.Part) {
 		return
 	}
 	a := checker.Anomaly{Class: checker.PollSkip, Part: r.Part, Witnesses: []int64{r.Invoke, r.Done}}

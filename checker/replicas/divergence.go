@@ -5,10 +5,12 @@ import (
 	"slices"
 
 	"github.com/assay-project/assay/checker"
-	"github.com/assay-project/assay/checker/internal/finding"
 	"github.com/assay-project/assay/checker/internal/logview"
 	"github.com/assay-project/assay/histories"
 )
+
+// maxDiffering is how many messages one anomaly lists.
+const maxDiffering = 1000
 
 // slot is one offset of a replica's log.
 type slot struct {
@@ -81,7 +83,7 @@ func (j *judge) compare(p *logview.Part, ref, r *replica, leads bool) {
 			d.add(&d.holes, m, read)
 		}
 	})
-	if len(d.a.Values) == 0 || !j.set.Count(checker.ReplicaDivergence) {
+	if len(d.a.Values) == 0 || !j.set.Count(checker.ReplicaDivergence, p.ID) {
 		return
 	}
 	d.a.Witnesses = append(slices.Compact(d.a.Witnesses), j.v.Reads[ref.chain.Reads[0]].Done, j.v.Reads[r.chain.Reads[0]].Done)
@@ -108,7 +110,7 @@ func (d *difference) add(k *kindOfDifference, m histories.Message, read *logview
 	if k.count++; k.count == 1 {
 		k.first = m
 	}
-	if len(d.a.Values) < finding.Limit {
+	if len(d.a.Values) < maxDiffering {
 		d.a.Values, d.a.Offsets = append(d.a.Values, m.Value), append(d.a.Offsets, m.Offset)
 		d.a.Witnesses = append(d.a.Witnesses, read.Done)
 	}
@@ -205,7 +207,7 @@ func (j *judge) destroyed() (destroyed, promoted bool) {
 }
 
 func (j *judge) lie(p *logview.Part, send *logview.Send, copies int) {
-	if !j.set.Count(checker.WeakAckLie) {
+	if !j.set.Count(checker.WeakAckLie, p.ID) {
 		return
 	}
 	a := checker.Anomaly{

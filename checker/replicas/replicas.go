@@ -99,7 +99,7 @@ func (j *judge) rolledBack(p *logview.Part) {
 				continue
 			}
 			done[s] = true
-			if !j.set.Count(checker.RolledBackRead) {
+			if !j.set.Count(checker.RolledBackRead, p.ID) {
 				continue
 			}
 			send := &j.v.Sends[s]

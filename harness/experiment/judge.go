@@ -175,11 +175,22 @@ func settingsOf(m *harness.Manifest) []report.Setting {
 		report.Setting{Name: "go", Value: m.Versions.Go + " " + m.Versions.OS})
 }
 
+// maxFindings is how many anomalies of a class, excluded or permitted, a verdict lists. The summary counts all.
+const maxFindings = 1000
+
 // findings are the anomalies with the contract's word, in the order of their classes in the summary.
 func findings(j *harness.Judgement) []report.Finding {
+	type kind struct {
+		class     checker.Class
+		permitted bool
+	}
+	listed := make(map[kind]int)
 	var all []report.Finding
 	for _, a := range j.Report.Anomalies() {
 		ok, why := j.Permits(&a)
+		if listed[kind{a.Class, ok}]++; listed[kind{a.Class, ok}] > maxFindings {
+			continue
+		}
 		all = append(all, report.Finding{Anomaly: a, Permitted: ok, Why: why})
 	}
 	summary := func(f report.Finding) harness.AnomalySummary {

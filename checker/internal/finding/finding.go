@@ -7,24 +7,35 @@ import (
 	"github.com/assay-project/assay/checker"
 )
 
-// Limit is how many anomalies of one class a result lists. The true number is the figure of the class's name.
-const Limit = 1000
+// Limit is how many anomalies of one class a result lists of each partition. The true number is the figure of the class's name.
+//
+// The contract is asked about each that is listed, so the limit bounds memory (a listed anomaly takes about half a kilobyte) and no more:
+// with a low one, the losses that one event excuses would hide one that nothing does.
+const Limit = 20_000
 
 // Set is what a checker has found so far. The zero value is ready; it is not for concurrent use.
 type Set struct {
 	anomalies []checker.Anomaly
-	counts    map[checker.Class]int
+	counts    map[place]int
 	figures   map[string]float64
 	reasons   []string
 }
 
-// Count counts one more anomaly of a class, and reports whether it is to be listed with Add: beyond Limit the explanation need not be written.
-func (s *Set) Count(c checker.Class) bool {
+// place is what Limit is about.
+type place struct {
+	class checker.Class
+	part  int32
+}
+
+// Count counts one more anomaly of a class in a partition, and reports whether it is to be listed with Add: beyond Limit the explanation need
+// not be written.
+func (s *Set) Count(c checker.Class, part int32) bool {
 	if s.counts == nil {
-		s.counts = make(map[checker.Class]int)
+		s.counts = make(map[place]int)
 	}
-	s.counts[c]++
-	return s.counts[c] <= Limit
+	at := place{c, part}
+	s.counts[at]++
+	return s.counts[at] <= Limit
 }
 
 // Add lists an anomaly that was counted. Its witnesses are sorted, and what is negative or double among them is left out.
@@ -53,11 +64,11 @@ func (s *Set) Undecided(reason string) { s.reasons = append(s.reasons, reason) }
 func (s *Set) Result() checker.Result {
 	r := checker.Result{Verdict: checker.Valid, Anomalies: s.anomalies, Figures: s.figures}
 	slices.SortStableFunc(r.Anomalies, compare)
-	for c, n := range s.counts {
+	for at, n := range s.counts {
 		if r.Figures == nil {
 			r.Figures = make(map[string]float64)
 		}
-		r.Figures[string(c)] = float64(n)
+		r.Figures[string(at.class)] += float64(n)
 	}
 	for i, reason := range s.reasons {
 		if i > 0 {
