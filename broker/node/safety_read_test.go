@@ -104,6 +104,7 @@ func TestSafetyReads(t *testing.T) {
 		want  error
 	}{
 		{what: "all is well", view: good, frame: frame},
+		{what: "shown before it is committed", view: with(func(v *replication.View) { v.Committed = 100 }), frame: frame},
 		{what: "committed is not known", view: with(func(v *replication.View) { v.Readable = false }), frame: frame, want: kerr.OffsetNotAvailable},
 		{what: "being cut", view: with(func(v *replication.View) { v.Rebuilding = true }), frame: frame, want: kerr.OffsetNotAvailable},
 		{what: "being cut, for a scanner", view: with(func(v *replication.View) { v.Rebuilding = true }), frame: frame, as: kafka.Scanner, want: kerr.OffsetNotAvailable},
@@ -127,6 +128,7 @@ func TestSafetyReads(t *testing.T) {
 			got, err := p.Read(c.as, 0, 1<<20, true, -1)
 			if c.want == nil {
 				require.NoError(t, err)
+				require.EqualValues(t, 1, got.Committed, "the end that is stated is that of what is shown")
 				require.Len(t, got.Batches, len(oneRecord(10)))
 				return
 			}
