@@ -27,8 +27,9 @@ func (s Span) covers(c Case) bool {
 // always is the span of what needs no event.
 func always() []Span { return []Span{{Group: AnyGroup, Until: math.MaxInt64}} }
 
-// damages returns the spans of the damages of a kind. That of a wipe ends when the node has caught up and everybody knows who leads. The others have no
-// end: the follower that is ahead of a leader without its tail may be chosen by a promote much later, and a flipped bit is found by the next start.
+// damages returns the spans of the damages of a kind. That of a wipe or a power loss ends when the node has caught up and everybody knows who leads; but a
+// follower that is ahead of a leader without its tail may be chosen by a promote much later, so that of a power loss lasts until the last one. The
+// others have no end: a flipped bit is found by the next start.
 func (c *Conditions) damages(is func(*Damage) bool) []Span {
 	var spans []Span
 	for i := range c.Damages {
@@ -37,12 +38,26 @@ func (c *Conditions) damages(is func(*Damage) bool) []Span {
 			continue
 		}
 		until := int64(math.MaxInt64)
-		if d.Fault == "wipe" {
+		switch d.Fault {
+		case "wipe":
 			until = c.quiet(d.Until)
+		case "power":
+			until = max(c.quiet(d.Until), c.promotedAfter(d))
 		}
 		spans = append(spans, Span{Group: d.Group, From: d.From, Until: until})
 	}
 	return spans
+}
+
+// promotedAfter returns when everybody knew of the last promote of a damaged node's group after its damage; 0 when there was none.
+func (c *Conditions) promotedAfter(d *Damage) int64 {
+	last := int64(0)
+	for i := range c.Promotions {
+		if p := &c.Promotions[i]; (p.Group == d.Group || d.Group == AnyGroup) && p.Done >= d.From {
+			last = max(last, c.quiet(p.Done))
+		}
+	}
+	return last
 }
 
 // promotes returns the spans of the promotes of a kind, until the leader before has heard of it.

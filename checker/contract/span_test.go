@@ -13,6 +13,7 @@ import (
 // An event excuses what it may have caused: nothing in another group, nothing that was complete before, no loss of what was sent long after.
 func TestCovers(t *testing.T) {
 	power := facts(hit("power", "n1", true, 10, 12))
+	later := contract.Promotion{Leader: "n2", Safe: true, Moved: true, From: 39 * sec, Done: 40 * sec}
 	forcedAt := func(strikes ...contract.Strike) contract.Facts {
 		f := promoted(facts(), contract.Promotion{Group: 1, Leader: "n3", Forced: true, Moved: true, From: 9 * sec, Done: 10 * sec})
 		f.Strikes = strikes
@@ -30,7 +31,13 @@ func TestCovers(t *testing.T) {
 		{"power, another group", power, contract.Case{Group: 1, Seen: 60 * sec}, false},
 		{"power, no group in particular", power, contract.Case{Group: contract.AnyGroup, Seen: 60 * sec}, true},
 		{"power, seen before", power, contract.Case{Seen: 9 * sec}, false},
-		{"power, sent after: a refused follower may be promoted later", power, contract.Case{Seen: 60 * sec, Sent: 50 * sec}, true},
+		{"power, sent before it had caught up", power, contract.Case{Seen: 60 * sec, Sent: 13 * sec}, true},
+		{"power, sent after", power, contract.Case{Seen: 60 * sec, Sent: 15 * sec}, false},
+		{"power, never caught up", facts(hit("power", "n1", true, 10, 0)), contract.Case{Seen: 60 * sec, Sent: 59 * sec}, true},
+		{"power, sent after, and a refused follower promoted later", promoted(power, later), contract.Case{Seen: 60 * sec, Sent: 39 * sec}, true},
+		{"power, sent after that promote", promoted(power, later), contract.Case{Seen: 60 * sec, Sent: 43 * sec}, false},
+		{"power, a promote later in another group", promoted(power, contract.Promotion{Group: 1, Safe: true, From: 39 * sec, Done: 40 * sec}), contract.Case{Seen: 60 * sec, Sent: 39 * sec}, false},
+		{"power, a promote before it", promoted(power, contract.Promotion{Safe: true, From: 8 * sec, Done: 9 * sec}), contract.Case{Seen: 60 * sec, Sent: 39 * sec}, false},
 		{"wipe, sent before it", wiped(20), contract.Case{Seen: 60 * sec, Sent: 9 * sec}, true},
 		{"wipe, sent before it had caught up", wiped(20), contract.Case{Seen: 60 * sec, Sent: 21 * sec}, true},
 		{"wipe, sent after", wiped(20), contract.Case{Seen: 60 * sec, Sent: 23 * sec}, false},
