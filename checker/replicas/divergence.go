@@ -59,14 +59,14 @@ func (j *judge) load(c logview.Chain) *replica {
 	return r
 }
 
-// compare reports the offsets where r holds another message than ref does, or where one of them has a hole below its end, and those beyond the
-// end of ref when ref is the leader and the cluster had recovered: a replica may be shorter than its leader, but not longer.
+// compare reports the offsets where r holds another message than ref does, or where one of them has a hole below its end, and, when ref is the
+// leader and the cluster had recovered, those beyond the end of one that the other holds: then nothing is on its way any more.
 func (j *judge) compare(p *logview.Part, ref, r *replica, leads bool) {
 	if r.chain.Complete && ref.chain.Complete && r.chain.End < ref.chain.End {
 		j.behind++
 	}
 	d := &difference{a: checker.Anomaly{Class: checker.ReplicaDivergence, Part: p.ID}}
-	beyond := leads && j.recovered()
+	settled := leads && j.recovered() && ref.chain.Complete
 	j.v.Each(r.chain, func(m histories.Message, read *logview.Read) {
 		at := ref.log.Get(m.Offset)
 		switch {
@@ -74,13 +74,17 @@ func (j *judge) compare(p *logview.Part, ref, r *replica, leads bool) {
 			d.add(&d.differs, m, read)
 		case !at.held && ref.passed(m.Offset):
 			d.add(&d.holes, m, read)
-		case !at.held && m.Offset >= ref.chain.End && ref.chain.Complete && beyond:
+		case !at.held && m.Offset >= ref.chain.End && settled:
 			d.add(&d.tail, m, read)
 		}
 	})
 	j.v.Each(ref.chain, func(m histories.Message, read *logview.Read) {
-		if !r.log.Get(m.Offset).held && r.passed(m.Offset) {
+		switch {
+		case r.log.Get(m.Offset).held:
+		case r.passed(m.Offset):
 			d.add(&d.holes, m, read)
+		case m.Offset >= r.chain.End && settled && r.chain.Complete:
+			d.add(&d.behind, m, read)
 		}
 	})
 	if len(d.a.Values) == 0 || !j.set.Count(checker.ReplicaDivergence, p.ID) {
@@ -96,8 +100,8 @@ func (r *replica) passed(offset int64) bool { return offset < r.next }
 
 // difference is what two replicas of a partition do not agree on.
 type difference struct {
-	a                    checker.Anomaly
-	differs, holes, tail kindOfDifference
+	a                            checker.Anomaly
+	differs, holes, tail, behind kindOfDifference
 }
 
 // kindOfDifference counts the messages of one kind.
@@ -116,7 +120,7 @@ func (d *difference) add(k *kindOfDifference, m histories.Message, read *logview
 	}
 }
 
-// explain says the worst of it: other messages, else holes, else too long a log.
+// explain says the worst of it: other messages, else holes, else too long a log, else too short a one.
 func (d *difference) explain(p *logview.Part, ref, r *replica) string {
 	switch {
 	case d.differs.count > 0:
@@ -134,6 +138,9 @@ func (d *difference) explain(p *logview.Part, ref, r *replica) string {
 		}
 		return fmt.Sprintf("the log of %s for partition %d has a hole: message %d, at offset %d of %s, is not in it, though later ones are (messages that one of the two lacks: %d)",
 			lacks, p.ID, m.Value, m.Offset, has, d.holes.count)
+	case d.tail.count == 0:
+		return fmt.Sprintf("the log of %s for partition %d ends at %d, though the cluster was well again: that of its leader %s goes on with %d messages, the first %d at offset %d",
+			r.chain.Node, p.ID, r.chain.End, ref.chain.Node, d.behind.count, d.behind.first.Value, d.behind.first.Offset)
 	}
 	return fmt.Sprintf("the log of %s for partition %d goes on beyond the end %d of its leader %s, after recovery, with %d messages, the first %d at offset %d",
 		r.chain.Node, p.ID, ref.chain.End, ref.chain.Node, d.tail.count, d.tail.first.Value, d.tail.first.Offset)
@@ -151,12 +158,12 @@ func (j *judge) recovered() bool {
 }
 
 // copies reports acknowledged messages that fewer replicas hold than were promised. A replica that was not scanned gets the benefit of
-// the doubt, and where a fault destroyed what a disk held, too few copies are only counted: then lost-write is what counts.
+// the doubt, and where a fault may have destroyed what a disk held of them, too few copies are only counted: then lost-write is what counts.
 func (j *judge) copies(p *logview.Part) {
 	if j.cfg.Copies < 2 || len(p.Scans) == 0 {
 		return
 	}
-	excused, promoted := j.destroyed()
+	until, promoted := j.destroyed(p)
 	holders := j.count(p)
 	doubt := len(p.Tried)
 	for _, c := range p.Scans {
@@ -170,7 +177,7 @@ func (j *judge) copies(p *logview.Part) {
 			continue
 		}
 		// A promote makes replicas give up their own tail. What is still there in the end was not given up by all.
-		if excused || promoted && j.v.Lost(s) {
+		if send.Call <= until || promoted && j.v.Lost(s) {
 			j.underCopied++
 			continue
 		}
@@ -193,17 +200,25 @@ func (j *judge) count(p *logview.Part) []int {
 	return holders
 }
 
-// destroyed reports whether a fault of the run destroyed what a replica held, and whether there was a promote.
-func (j *judge) destroyed() (destroyed, promoted bool) {
+// destroyed returns until when, ns, a message was sent that a fault of p's nodes may have destroyed on one of them, and whether there was a promote.
+// What was sent after the heal was on no disk that the fault took from, but for a flipped bit: that is found at the next start, and what follows it is cut off.
+func (j *judge) destroyed(p *logview.Part) (until int64, promoted bool) {
+	until = histories.Unset
 	for i := range j.v.Faults {
-		switch j.v.Faults[i].Base() {
-		case "wipe", "power", "corrupt", "fsync", "full":
-			destroyed = true
+		f := &j.v.Faults[i]
+		if f.Nodes != "" && !p.Holds(f.Nodes) {
+			continue
+		}
+		switch f.Base() {
 		case "promote":
 			promoted = true
+		case "wipe", "power", "fsync", "full":
+			until = max(until, f.To)
+		case "corrupt":
+			until = logview.Never
 		}
 	}
-	return destroyed, promoted
+	return until, promoted
 }
 
 func (j *judge) lie(p *logview.Part, send *logview.Send, copies int) {
@@ -212,7 +227,7 @@ func (j *judge) lie(p *logview.Part, send *logview.Send, copies int) {
 	}
 	a := checker.Anomaly{
 		Class: checker.WeakAckLie, Part: p.ID, Values: []int64{send.Value}, Witnesses: []int64{send.Invoke, send.Done},
-		Explanation: fmt.Sprintf("message %d of partition %d was acknowledged as on %d replicas by %s at %s, and is on %d of the %d scanned ones, though no fault destroyed what a replica held",
+		Explanation: fmt.Sprintf("message %d of partition %d was acknowledged as on %d replicas by %s at %s, and is on %d of the %d scanned ones, though no fault since has destroyed what a replica held",
 			send.Value, p.ID, j.cfg.Copies, orSystem(send.Node), logview.Seconds(send.Return), copies, len(p.Scans)),
 	}
 	if send.Offset != histories.Unset {

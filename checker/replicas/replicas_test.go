@@ -85,7 +85,7 @@ func TestReplicas(t *testing.T) {
 			}
 			b.Leader(0, "n1")
 		}, nil},
-		{"a shorter replica", 0, func(b *histtest.Builder) {
+		{"a shorter replica, after recovery", 0, func(b *histtest.Builder) {
 			b.Send(1, 0, 10).OK(0)
 			b.Send(1, 0, 11).OK(1)
 			b.Leader(0, "n1")
@@ -93,6 +93,32 @@ func TestReplicas(t *testing.T) {
 			b.Whole(0, 10, 11)
 			b.Replica("n1", 0, 10, 11)
 			b.Replica("n2", 0, 10)
+		}, []checker.Class{checker.ReplicaDivergence}},
+		{"a shorter replica, without recovery", 0, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Send(1, 0, 11).OK(1)
+			b.Leader(0, "n1")
+			b.Recovered("n2 has not caught up")
+			b.Whole(0, 10, 11)
+			b.Replica("n1", 0, 10, 11)
+			b.Replica("n2", 0, 10)
+		}, nil},
+		{"a shorter replica, leader unknown", 0, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Send(1, 0, 11).OK(1)
+			b.Recovered("")
+			b.Whole(0, 10, 11)
+			b.Replica("n1", 0, 10, 11)
+			b.Replica("n2", 0, 10)
+		}, nil},
+		{"a replica whose scan stopped early, after recovery", 0, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Send(1, 0, 11).OK(1)
+			b.Leader(0, "n1")
+			b.Recovered("")
+			b.Whole(0, 10, 11)
+			b.Replica("n1", 0, 10, 11)
+			b.Scan(9, "n2", 0, 0).OK(2, msgs(0, 10)...)
 		}, nil},
 		{"a tail beyond the leader's end, after recovery", 0, func(b *histtest.Builder) {
 			b.Send(1, 0, 10).OK(0)
@@ -148,6 +174,45 @@ func TestReplicas(t *testing.T) {
 		{"too few copies after a wipe", 2, func(b *histtest.Builder) {
 			b.Send(1, 0, 10).OK(0)
 			b.Inject("wipe:leader", "n2")
+			b.Whole(0, 10)
+			b.Replica("n1", 0, 10)
+			b.Replica("n2", 0)
+		}, nil},
+		{"too few copies of what was sent after the wipe was healed", 2, func(b *histtest.Builder) {
+			b.Inject("wipe:leader", "n2")
+			b.Heal("wipe:leader", "n2")
+			b.Send(1, 0, 10).OK(0)
+			b.Whole(0, 10)
+			b.Replica("n1", 0, 10)
+			b.Replica("n2", 0)
+		}, []checker.Class{checker.WeakAckLie}},
+		{"too few copies of what was sent before the wipe was healed", 2, func(b *histtest.Builder) {
+			b.Inject("wipe:leader", "n2")
+			s := b.Send(1, 0, 10)
+			b.Heal("wipe:leader", "n2")
+			s.OK(0)
+			b.Whole(0, 10)
+			b.Replica("n1", 0, 10)
+			b.Replica("n2", 0)
+		}, nil},
+		{"too few copies beside a wipe of another group", 2, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Inject("wipe:leader", "n3,n4")
+			b.Whole(0, 10)
+			b.Replica("n1", 0, 10)
+			b.Replica("n2", 0)
+		}, []checker.Class{checker.WeakAckLie}},
+		{"too few copies after a wipe of two nodes, one of them its own", 2, func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(0)
+			b.Inject("wipe:all", "n2,n4")
+			b.Whole(0, 10)
+			b.Replica("n1", 0, 10)
+			b.Replica("n2", 0)
+		}, nil},
+		{"too few copies of what was sent after a bit was flipped", 2, func(b *histtest.Builder) {
+			b.Inject("corrupt", "n2")
+			b.Heal("corrupt", "n2")
+			b.Send(1, 0, 10).OK(0)
 			b.Whole(0, 10)
 			b.Replica("n1", 0, 10)
 			b.Replica("n2", 0)
@@ -209,10 +274,12 @@ func TestDivergenceExplains(t *testing.T) {
 	b.Replica("n1", 0, 10, 12)
 	b.Replica("n3", 0)
 	res := replicas.New(replicas.Config{}).Check(t.Context(), b.History())
-	require.Len(t, res.Anomalies, 1)
+	require.Len(t, res.Anomalies, 2)
 	require.Equal(t, "replicas n1 and n2 of partition 0 hold different messages at 1 offset: at offset 1, n1 has message 12 and n2 has message 11",
 		res.Anomalies[0].Explanation)
 	require.Equal(t, []int64{11}, res.Anomalies[0].Values)
+	require.Equal(t, "the log of n3 for partition 0 ends at 0, though the cluster was well again: that of its leader n1 goes on with 2 messages, the first 10 at offset 0",
+		res.Anomalies[1].Explanation)
 	require.InDelta(t, 1, res.Figures["replicas_behind"], 0)
 	require.InDelta(t, 3, res.Figures["replicas_scanned"], 0)
 }

@@ -124,6 +124,16 @@ func (p *Part) ScanOf(node string) (Chain, bool) {
 	return Chain{}, false
 }
 
+// Holds reports whether a scan of one of nodes, which are separated by commas, was asked for: whether one of them has a replica of p.
+func (p *Part) Holds(nodes string) bool {
+	for n := range strings.SplitSeq(nodes, ",") {
+		if slices.Contains(p.Tried, n) {
+			return true
+		}
+	}
+	return false
+}
+
 // Each calls do for every message of a chain. Where chunks overlap, a message comes once per chunk.
 func (v *View) Each(c Chain, do func(m histories.Message, r *Read)) {
 	for _, i := range c.Reads {
