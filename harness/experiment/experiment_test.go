@@ -14,8 +14,18 @@ import (
 	"github.com/assay-project/assay/checker"
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/harness/cluster/sim"
+	"github.com/assay-project/assay/harness/target/reference"
 	"github.com/assay-project/assay/histories"
 )
+
+// What an acknowledgement with acks=1 promises is the leader's append: fewer copies than the configuration's are no lie.
+func TestCopiesPromised(t *testing.T) {
+	for acks, want := range map[string]int{"all": 2, "1": 1, "0": 1} {
+		s, err := reference.Spec{Mode: reference.MasterSlave, Nodes: 3, Options: map[string]string{"replication": "sync", "copies": "2", "acks": acks}}.Settings()
+		require.NoError(t, err)
+		require.Equal(t, want, logConfig(s).Copies, "acks=%s", acks)
+	}
+}
 
 func TestMain(m *testing.M) {
 	sim.ChildMain(SimHandlers())

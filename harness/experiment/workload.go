@@ -20,6 +20,9 @@ func newWorkload(name string, s reference.Settings) (harness.Workload, error) {
 
 func logConfig(s reference.Settings) log.Config {
 	cfg := log.Config{Partitions: s.Client.Partitions, Batch: s.Client.Batch, FromFollower: s.Client.ReadFollower, Copies: s.Copies()}
+	if s.Client.Acks != -1 {
+		cfg.Copies = 1 // such an acknowledgement waits for the leader's append alone
+	}
 	if s.Client.Acks == 0 {
 		cfg.Stall = 2 * maxTime // no send is ever acknowledged, so that none is acknowledged is no stall
 	}
