@@ -21,7 +21,8 @@ import (
 //
 // If only visible=appended is what permits it (rolled-back-read but not lost-write), only messages count that were not strongly
 // acknowledged, and an anomaly that names one that was is excluded. If a partition's end state is unknown, nothing can be said about its messages; then
-// the class is what counts, and the verdict is unknown for the missing read anyway.
+// the class is what counts, and the verdict is unknown for the missing read anyway. So is that of a nonmonotonic-send there: a send that takes the offset of a
+// lost one is in order (checker/order), and which ones are lost is what nobody knows.
 //
 // An event excuses only what it may have caused (contract.Span): nothing in another replication group, nothing that was complete before.
 type permits struct {
@@ -52,7 +53,7 @@ func newPermits(h histories.Reader, c *contract.Contract, groups int, all []chec
 	p.index(h, all)
 	lost, _ := c.Permits(checker.LostWrite)
 	rolled, _ := c.Permits(checker.RolledBackRead)
-	if (lost || rolled) && slices.ContainsFunc(all, func(a checker.Anomaly) bool { return contract.Implied(a.Class) }) {
+	if (lost || rolled) && slices.ContainsFunc(all, func(a checker.Anomaly) bool { return contract.Implied(a.Class) || a.Class == checker.NonmonotonicSend }) {
 		p.parts = vanishedOf(h, func(part int32) bool {
 			at := contract.Case{Group: p.group(part), Seen: math.MaxInt64}
 			ok, _ := c.Covers(checker.LostWrite, at)
@@ -141,14 +142,10 @@ func (p *permits) anomaly(a *checker.Anomaly) (bool, string) {
 	if !lost {
 		lost, because = p.contract.Covers(checker.RolledBackRead, at)
 	}
-	if !lost || !contract.Implied(a.Class) {
-		return false, ""
-	}
 	v := p.parts[a.Part]
-	if v == nil {
-		return false, ""
-	}
-	if !v.known || v.implies(a) {
+	switch {
+	case !lost || v == nil:
+	case contract.Implied(a.Class) && (!v.known || v.implies(a)), a.Class == checker.NonmonotonicSend && !v.known:
 		return true, "it follows from the loss of the same messages: " + because
 	}
 	return false, ""

@@ -193,6 +193,16 @@ func TestImpliedWithoutFinalRead(t *testing.T) {
 	got := judge(harness.JudgeInput{History: b.h, Config: async()}, says{Verdict: checker.Invalid, Anomalies: []checker.Anomaly{a}})
 	require.Equal(t, harness.ExitUnknown, got.Exit)
 	require.Contains(t, fmt.Sprint(got.Unknown), "no final read of partition 0")
+
+	// One that takes the offset of a lost one is in order, and nobody knows which ones are lost.
+	a.Class = checker.NonmonotonicSend
+	got = judge(harness.JudgeInput{History: b.h, Config: async()}, says{Verdict: checker.Invalid, Anomalies: []checker.Anomaly{a}})
+	require.Equal(t, harness.ExitUnknown, got.Exit)
+	kept := async()
+	kept.Replication = contract.Sync
+	b.h[slices.IndexFunc(b.h, func(op histories.Op) bool { return op.Fault == contract.NotePromote })].Effect = contract.Promotion{Epoch: 2, Leader: "n2", Safe: true}.String()
+	got = judge(harness.JudgeInput{History: b.h, Config: kept}, says{Verdict: checker.Invalid, Anomalies: []checker.Anomaly{a}})
+	require.Equal(t, harness.ExitInvalid, got.Exit, "where no loss is permitted")
 }
 
 // Of one class, some anomalies may be permitted and others not: they are summed up apart, and the verdict is the worse.
