@@ -18,6 +18,11 @@ func line(i, t int64, typ string, p int, f string) string {
 	return fmt.Sprintf(`{"i":%d,"t":%d,"type":%q,"p":%d,"f":%q}`+"\n", i, t, typ, p, f)
 }
 
+// send is the line of a send of process 1 with what was sent.
+func send(i int64, typ, what string) string {
+	return fmt.Sprintf(`{"i":%d,"t":5,"type":%q,"p":1,"f":"send",%s}`+"\n", i, typ, what)
+}
+
 func TestReadRefuses(t *testing.T) {
 	first := line(0, 5, "invoke", 1, "send")
 	for name, tt := range map[string]struct {
@@ -39,6 +44,11 @@ func TestReadRefuses(t *testing.T) {
 		"completion after info":         {first + line(1, 5, "info", 1, "send") + line(2, 5, "ok", 1, "send"), 3, "used after its info"},
 		"completion of another f":       {first + line(1, 5, "ok", 1, "poll"), 2, "completes a poll while its send is open"},
 		"completion of another part":    {first + `{"i":1,"t":5,"type":"ok","p":1,"f":"send","part":3}` + "\n", 2, "completes partition 3"},
+		"completion of another value":   {send(0, "invoke", `"value":7`) + send(1, "fail", `"value":8`), 2, "completes a send of 8, but invoked one of 7"},
+		"completion of a shorter batch": {send(0, "invoke", `"msgs":[[-1,7],[-1,8]]`) + send(1, "ok", `"msgs":[[0,7]]`), 2, "a batch of 1, but invoked one of 2"},
+		"completion of another batch":   {send(0, "invoke", `"msgs":[[-1,7],[-1,8]]`) + send(1, "ok", `"msgs":[[0,7],[1,9]]`), 2, "a batch with 9, but invoked it with 8"},
+		"completion of another read":    {line(0, 5, "invoke", 1, "poll") + `{"i":1,"t":5,"type":"ok","p":1,"f":"poll","from":3}` + "\n", 2, "from 3, but invoked one from -1"},
+		"negative partition":            {`{"i":0,"t":5,"type":"invoke","p":1,"f":"send","part":-1}` + "\n", 1, "negative partition"},
 		"no function":                   {line(0, 5, "invoke", 1, ""), 1, "no function"},
 		"nemesis that is not info":      {line(0, 5, "ok", -1, "inject"), 1, "not info"},
 		"line without end":              {first + strings.Repeat(" ", maxLine+100000) + "\n", 2, "longer than"},

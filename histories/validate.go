@@ -11,7 +11,9 @@ var ErrInvalid = errors.New("not a valid history")
 // Validator checks one op after the other against what makes a sequence of ops a history:
 //
 //   - indexes count from 0 without a gap, and time is not negative and never goes backwards;
-//   - a client process has at most one operation open: an invocation, then a completion of the same function and partition;
+//   - a client process has at most one operation open: an invocation, then a completion of the same function and partition, and of the same
+//     values (a send) or position (a read): nobody can say what became of one message from the completion of another;
+//   - a partition of a client's operation is not negative;
 //   - a process is not used after info, because it may still be doing what it was doing;
 //   - an op of the nemesis is info and stands alone.
 //
@@ -28,6 +30,9 @@ type procState struct {
 	retired bool
 	f       string
 	part    int32
+	value   int64
+	from    int64
+	msgs    []Message // a batch
 }
 
 // Add checks the next op. After an error the validator's state is as before, so the op can be dropped.
@@ -62,12 +67,17 @@ func (v *Validator) pair(op *Op) error {
 	switch {
 	case op.Process < 0:
 		return invalidf("op %d of the negative process %d", op.Index, op.Process)
+	case op.Part < 0:
+		return invalidf("op %d on the negative partition %d", op.Index, op.Part)
 	case p.retired:
 		return invalidf("op %d: process %d is used after its info", op.Index, op.Process)
 	case op.Type == Invoke && p.open:
 		return invalidf("op %d: process %d invokes %s while its %s is open", op.Index, op.Process, op.F, p.f)
 	case op.Type == Invoke:
-		p = procState{open: true, f: op.F, part: op.Part}
+		p = procState{open: true, f: op.F, part: op.Part, value: op.Value, from: op.From}
+		if op.F == Send {
+			p.msgs = op.Msgs
+		}
 	case !op.Type.Completion():
 		return invalidf("op %d has no type", op.Index)
 	case !p.open:
@@ -77,12 +87,35 @@ func (v *Validator) pair(op *Op) error {
 	case op.Part != p.part:
 		return invalidf("op %d: process %d completes partition %d, but invoked partition %d", op.Index, op.Process, op.Part, p.part)
 	default:
+		if err := p.same(op); err != nil {
+			return err
+		}
 		p = procState{retired: op.Type == Info}
 	}
 	if v.procs == nil {
 		v.procs = make(map[int]procState)
 	}
 	v.procs[op.Process] = p
+	return nil
+}
+
+// same checks that a completion is of the values, or the position, that were invoked.
+func (p *procState) same(op *Op) error {
+	switch {
+	case op.F != Send && op.From != p.from && op.From != Unset:
+		return invalidf("op %d: process %d completes a %s from %d, but invoked one from %d", op.Index, op.Process, op.F, op.From, p.from)
+	case op.F != Send:
+		return nil
+	case op.Value != p.value:
+		return invalidf("op %d: process %d completes a send of %d, but invoked one of %d", op.Index, op.Process, op.Value, p.value)
+	case len(op.Msgs) != len(p.msgs):
+		return invalidf("op %d: process %d completes a batch of %d, but invoked one of %d", op.Index, op.Process, len(op.Msgs), len(p.msgs))
+	}
+	for i := range op.Msgs {
+		if op.Msgs[i].Value != p.msgs[i].Value {
+			return invalidf("op %d: process %d completes a batch with %d, but invoked it with %d", op.Index, op.Process, op.Msgs[i].Value, p.msgs[i].Value)
+		}
+	}
 	return nil
 }
 
