@@ -6,13 +6,16 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
+// firstValue is the first value of Load: great, as those of a run.
+const firstValue = 120_000_000
+
 // Load returns a correct history of n ops (invocations and completions, the final reads not counted) as a busy run makes it: clients that send to
 // and poll all of parts partitions, half each, and a final read of each. It is the same for the same arguments.
 func Load(n, parts, clients int) histories.History {
 	r := rand.New(rand.NewPCG(uint64(n), uint64(parts)))
 	l := &load{logs: make([][]histories.Message, parts), h: make(histories.History, 0, n+2*parts)}
 	pending := make([]*histories.Op, clients)
-	for sent := int64(0); len(l.h)+clients < n; {
+	for sent := int64(firstValue); len(l.h)+clients < n; {
 		p := r.IntN(clients)
 		if op := pending[p]; op != nil {
 			l.complete(op)

@@ -45,6 +45,18 @@ func TestGridStaysSmall(t *testing.T) {
 	require.Less(t, len(g.dense), 8*1000+denseSlack+1)
 }
 
+// The values of a run count from a great number: they are as dense as those that count from 0.
+func TestGridFarFromZero(t *testing.T) {
+	var g Grid[int]
+	const first = 9_990_000_000
+	for i := range int64(10_000) {
+		*g.At(first + (i^1) - 1) = 1
+	}
+	require.Empty(t, g.sparse)
+	require.Equal(t, 1, g.Get(first))
+	require.Zero(t, g.Get(first-2))
+}
+
 // A heal ends the fault that it belongs to, and that of a strike that did not take place ends nothing else.
 func TestFaults(t *testing.T) {
 	b := histtest.New()
