@@ -168,9 +168,9 @@ func found(t testing.TB, h histories.History) oracle.Found {
 }
 
 func TestDeliveryFollowsItsDefinitions(t *testing.T) {
-	runs := 60_000
+	runs := 12_000
 	if testing.Short() {
-		runs = 6_000
+		runs = 3_000
 	}
 	r := rand.New(rand.NewPCG(7, 8))
 	classes := make(map[checker.Class]int)

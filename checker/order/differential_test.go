@@ -145,9 +145,9 @@ func (o *judging) read(r oracle.Read) {
 }
 
 func TestOrderFollowsItsDefinitions(t *testing.T) {
-	runs := 60_000
+	runs := 12_000
 	if testing.Short() {
-		runs = 6_000
+		runs = 3_000
 	}
 	r := rand.New(rand.NewPCG(9, 10))
 	classes := make(map[checker.Class]int)
