@@ -50,7 +50,7 @@ func TestGridFarFromZero(t *testing.T) {
 	var g Grid[int]
 	const first = 9_990_000_000
 	for i := range int64(10_000) {
-		*g.At(first + (i^1) - 1) = 1
+		*g.At(first + (i ^ 1) - 1) = 1
 	}
 	require.Empty(t, g.sparse)
 	require.Equal(t, 1, g.Get(first))

@@ -15,6 +15,7 @@ type Sent struct {
 	Part          int32
 	Proc          int
 	Type          histories.Type // histories.Info while open
+	Call          int64          // index of the invocation
 	Done          int64          // index of the completion; -1 while open
 }
 
@@ -26,14 +27,19 @@ type Read struct {
 
 // Facts is a history in plain form. Sends and Reads are in the order of their completions.
 type Facts struct {
-	Sends  []Sent
-	Reads  []Read
-	leader map[int32]string
+	Sends []Sent
+	Reads []Read
+	// Recovered: the last note about it says that the cluster is well again.
+	Recovered bool
+	// Nemesis are its ops.
+	Nemesis []histories.Op
+	leader  map[int32]string
+	tried   map[int32][]string
 }
 
 // Of reads the facts of a history.
 func Of(h histories.History) *Facts {
-	f := &Facts{leader: make(map[int32]string)}
+	f := &Facts{leader: make(map[int32]string), tried: make(map[int32][]string)}
 	for inv, done := range histories.Pairs(h) {
 		inv := *inv
 		if inv.F == histories.Send {
@@ -42,16 +48,28 @@ func Of(h histories.History) *Facts {
 			f.Reads = append(f.Reads, Read{&h[done.Index], inv.Index})
 		}
 	}
-	for i := range h {
-		if h[i].F == histories.Note && h[i].Fault == "leader" {
-			f.leader[h[i].Part] = h[i].Node
+	for _, op := range h {
+		switch {
+		case op.Process == histories.NemesisProcess:
+			f.Nemesis = append(f.Nemesis, op)
+		case op.F == histories.Scan && op.Type == histories.Invoke && !slices.Contains(f.tried[op.Part], op.Node):
+			f.tried[op.Part] = append(f.tried[op.Part], op.Node)
+		}
+		if op.F == histories.Note && op.Fault == "leader" {
+			f.leader[op.Part] = op.Node
+		}
+		if op.F == histories.Note && op.Fault == "recovery" {
+			f.Recovered = op.Err == ""
 		}
 	}
 	return f
 }
 
+// Tried returns the nodes whose replica of a partition was to be scanned.
+func (f *Facts) Tried(part int32) []string { return f.tried[part] }
+
 func (f *Facts) sent(inv, done *histories.Op) {
-	s := Sent{Part: inv.Part, Proc: inv.Process, Type: histories.Info, Done: -1}
+	s := Sent{Part: inv.Part, Proc: inv.Process, Type: histories.Info, Call: inv.Index, Done: -1}
 	msgs := []histories.Message{{Offset: histories.Unset, Value: inv.Value}}
 	if len(inv.Msgs) > 0 {
 		msgs = slices.Clone(inv.Msgs)
@@ -90,6 +108,17 @@ func (f *Facts) Sent(part int32, value int64) *Sent {
 type Whole struct {
 	Chunks   []Read
 	Complete bool // they reached the end that the last one stated
+}
+
+// End is the end that its last chunk stated.
+func (w *Whole) End() int64 { return w.Chunks[len(w.Chunks)-1].HW }
+
+// Msgs returns its messages, chunk by chunk.
+func (w *Whole) Msgs() (all []histories.Message) {
+	for _, r := range w.Chunks {
+		all = append(all, r.Msgs...)
+	}
+	return all
 }
 
 // Has reports whether a value is in it.
@@ -176,17 +205,26 @@ func (f *Facts) Truth(part int32) ([]Whole, bool) {
 	return nil, false
 }
 
-// Lost reports whether the truth of its partition is known, does not hold a message, and began after its send was over.
-func (f *Facts) Lost(s *Sent) bool {
-	truth, known := f.Truth(s.Part)
+// Began returns the index of the invocation that began the latest part of the truth.
+func (f *Facts) Began(part int32) int64 {
 	began := int64(-1)
+	truth, _ := f.Truth(part)
 	for i := range truth {
 		began = max(began, truth[i].Chunks[0].Invoke)
-		if truth[i].Has(s.Value) {
-			return false
-		}
 	}
-	return known && s.Done < began
+	return began
+}
+
+// InTruth reports whether the truth of a partition holds a value.
+func (f *Facts) InTruth(part int32, value int64) bool {
+	truth, _ := f.Truth(part)
+	return slices.ContainsFunc(truth, func(w Whole) bool { return w.Has(value) })
+}
+
+// Lost reports whether the truth of its partition is known, does not hold a message, and began after its send was over.
+func (f *Facts) Lost(s *Sent) bool {
+	_, known := f.Truth(s.Part)
+	return known && !f.InTruth(s.Part, s.Value) && s.Done < f.Began(s.Part)
 }
 
 // Found is a set of anomalies, each as "class partition values".

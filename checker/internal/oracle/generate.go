@@ -18,11 +18,17 @@ const (
 )
 
 // Generate returns a history of a few operations on two partitions that n1 leads and n2 follows: sends and batches of every outcome, retries that are
-// stored twice, gaps in the offsets, logs that lose their end, polls, mostly final reads in chunks, and scans. In up to four places it is then no longer what happened.
+// stored twice, gaps in the offsets, logs that lose their end, polls, mostly final reads in chunks, and scans, with faults between that do nothing. In up to four places it is then no longer what happened.
 func Generate(r *rand.Rand) histories.History {
 	g := &generator{r: r}
 	for range 3 + r.IntN(8) {
 		g.step()
+		if r.IntN(10) == 0 {
+			g.strike()
+		}
+	}
+	if r.IntN(3) > 0 {
+		g.recovery()
 	}
 	for p := range int32(parts) {
 		if r.IntN(6) > 0 {
@@ -49,7 +55,8 @@ type generator struct {
 	h     histories.History
 	logs  [parts][]histories.Message
 	value int64
-	next  int // reads of whole logs, each of which has a process
+	next  int             // reads of whole logs, each of which has a process
+	on    map[string]bool // faults that are not healed, with their nodes
 	// retired counts the processes that ended in info.
 	retired int
 }
@@ -63,6 +70,37 @@ func (g *generator) note(part int32) {
 	op := histories.New(histories.Info, histories.NemesisProcess, histories.Note)
 	op.Fault, op.Node, op.Part = "leader", []string{"n1", "n1", "n1", "n2"}[g.r.IntN(4)], part
 	g.add(op)
+}
+
+// recovery notes that the cluster is well again, or, sometimes, that it is not.
+func (g *generator) recovery() {
+	op := histories.New(histories.Info, histories.NemesisProcess, histories.Note)
+	op.Fault = "recovery"
+	if g.r.IntN(4) == 0 {
+		op.Err = "not well"
+	}
+	g.add(op)
+}
+
+// strike is a fault, perhaps with a step before its heal, which may be missing; then there is no other such fault.
+func (g *generator) strike() {
+	op := histories.New(histories.Info, histories.NemesisProcess, histories.Inject)
+	op.Fault = []string{"wipe:leader", "power", "corrupt", "promote", "kill", "full"}[g.r.IntN(6)]
+	op.Node = []string{"n1", "n2", "n3", "n2,n4", ""}[g.r.IntN(5)]
+	if g.on == nil {
+		g.on = make(map[string]bool)
+	}
+	if g.on[op.Fault+op.Node] {
+		return
+	}
+	g.add(op)
+	if g.r.IntN(2) == 0 {
+		g.step()
+	}
+	if g.on[op.Fault+op.Node] = g.r.IntN(4) == 0; !g.on[op.Fault+op.Node] {
+		op.F = histories.Heal
+		g.add(op)
+	}
 }
 
 // step is one operation of a client, or two that overlap, perhaps after a log has lost its end.
