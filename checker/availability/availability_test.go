@@ -94,6 +94,35 @@ func TestStall(t *testing.T) {
 			sends(b, 15*s, 15*s+900*time.Millisecond, histories.Fail)
 			sends(b, 20*s, 21*s, histories.OK)
 		}, 0},
+		{"just enough tries to tell", func(b *histtest.Builder) {
+			sends(b, 0, 10*s, histories.OK)
+			sends(b, 15*s, 16*s, histories.Fail)
+			sends(b, 20*s, 21*s, histories.OK)
+		}, 1},
+		{"too few tries in vain, and the one that ends it", func(b *histtest.Builder) {
+			sends(b, 0, 10*s, histories.OK)
+			last := b.At(15*s).Send(2, 0, 1)
+			sends(b, 15*s+100*time.Millisecond, 16*s, histories.Fail)
+			b.At(20 * s)
+			last.Weak(1)
+			sends(b, 20*s, 21*s, histories.OK)
+		}, 0},
+		{"one partition away, another one there", func(b *histtest.Builder) {
+			for i := range int64(300) {
+				b.At(time.Duration(i)*100*time.Millisecond).Send(1, 0, i).OK(i)
+				if p := b.Send(2, 1, 1000+i); i < 100 {
+					p.OK(i)
+				} else {
+					p.Fail()
+				}
+			}
+		}, 1},
+		{"tried under a fault only, but recovered", func(b *histtest.Builder) {
+			b.Inject("kill", "n1")
+			sends(b, s, 3*s, histories.OK)
+			b.Heal("kill", "n1")
+			b.Recovered("")
+		}, 0},
 		{"not recovered", func(b *histtest.Builder) {
 			sends(b, 0, 10*s, histories.OK)
 			b.Recovered("n1 is not caught up")
