@@ -2,6 +2,7 @@ package checker_test
 
 import (
 	"bufio"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -113,6 +114,20 @@ func TestCorpusIsComplete(t *testing.T) {
 			if want.classes != nil {
 				require.Contains(t, rows[i].classes, want.classes[0])
 			}
+		}
+	}
+}
+
+// A context that ends while a checker is at work makes it undecided: it says neither that all is well nor that anything is not.
+func TestOutOfTime(t *testing.T) {
+	h, _, err := histories.ReadFile(filepath.Join(corpus, "bad/lost-write.jsonl"))
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, c := range everything() {
+		if res := c.Check(ctx, h); c.Name() != "availability" { // which is one pass over what was read in time
+			require.Equal(t, checker.Unknown, res.Verdict, c.Name())
+			require.Contains(t, res.Reason, "out of time", c.Name())
 		}
 	}
 }

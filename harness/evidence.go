@@ -140,7 +140,7 @@ func (ev *evidence) missing(interrupted bool) []string {
 }
 
 // emptiness returns why a run without anomalies proves nothing.
-func emptiness(ev *evidence, planned []string, interrupted bool) []string {
+func emptiness(ev *evidence, planned []string, groups int, interrupted bool) []string {
 	var reasons []string
 	total := ev.sends.OK + ev.sends.Weak + ev.sends.Info + ev.sends.Fail
 	switch {
@@ -162,13 +162,23 @@ func emptiness(ev *evidence, planned []string, interrupted bool) []string {
 		reasons = append(reasons, fmt.Sprintf("no final read by a client of partition %s, only the scan of its leader", list(scanned)))
 	}
 	if !interrupted {
-		reasons = append(reasons, ev.unscanned()...)
+		reasons = append(reasons, ev.unscanned(groups)...)
 	}
 	return append(reasons, idleFaults(ev.faults, planned)...)
 }
 
-// unscanned says which replicas of partitions with acknowledged messages were not scanned to their end: whether those hold what they should is not known.
-func (ev *evidence) unscanned() []string {
+// unscanned says which replicas of partitions with acknowledged messages were not scanned to their end: whether those hold what they should is not
+// known. Where the configuration has more groups than were noted, it is not even known who has a replica.
+func (ev *evidence) unscanned(groups int) []string {
+	var reasons []string
+	for g := range groups {
+		if len(ev.groups[g]) == 0 {
+			reasons = append(reasons, fmt.Sprintf("no note says which nodes are group %d, so nobody knows whether each was scanned", g))
+		}
+	}
+	if len(reasons) > 0 {
+		return reasons
+	}
 	missing := make(map[string][]int32)
 	for id, p := range ev.parts {
 		if p.acked == 0 {
@@ -180,7 +190,6 @@ func (ev *evidence) unscanned() []string {
 			}
 		}
 	}
-	var reasons []string
 	for _, n := range slices.Sorted(maps.Keys(missing)) {
 		slices.Sort(missing[n])
 		reasons = append(reasons, fmt.Sprintf("no complete scan of partition %s on %s", list(missing[n]), n))

@@ -113,14 +113,15 @@ func Judge(ctx context.Context, in JudgeInput) Judgement {
 	j := Judgement{Report: checker.Run(ctx, in.History, in.Checkers...)}
 	ev := collect(in.History)
 	j.Faults, j.Ops, j.Interrupted = ev.faults, ev.ops, in.Interrupted || ev.interrupted
-	groups := 1
+	groups, known := 1, 0
 	if in.Config != nil {
+		known = in.Config.Groups
 		groups = in.Config.Groups
 		j.Contract = contract.For(contract.Conditions{Config: *in.Config, Facts: contract.FactsOf(ev.nemesis)})
 	}
 	excluded := j.sort(in.History, groups)
 	undecided := j.undecided(&ev)
-	empty := emptiness(&ev, in.Faults, j.Interrupted)
+	empty := emptiness(&ev, in.Faults, known, j.Interrupted)
 	j.Unknown = append(append([]string{}, undecided...), empty...)
 	j.Exit = ExitValid
 	switch {

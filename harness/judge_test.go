@@ -237,6 +237,9 @@ func TestEmptyRunsProveNothing(t *testing.T) {
 		"a replica that was not scanned": {in: harness.JudgeInput{History: slices.DeleteFunc(good().h, func(op histories.Op) bool {
 			return op.F == histories.Scan && op.Node == "n2"
 		})}, checkers: []checker.Checker{fine}, says: "no complete scan of partition 0 on n2"},
+		"nobody knows who has replicas": {in: harness.JudgeInput{Config: async(), History: slices.DeleteFunc(good().h, func(op histories.Op) bool {
+			return op.Fault == contract.NoteGroup || op.F == histories.Scan
+		})}, checkers: []checker.Checker{fine}, says: "no note says which nodes are group 0"},
 		"final read cut short": {in: harness.JudgeInput{History: func() histories.History {
 			b := without(histories.Scan)
 			for i := range b.h {
