@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-project/assay/checker"
+	"github.com/assay-project/assay/checker/contract"
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/histories"
 )
@@ -207,6 +208,46 @@ var forgeries = []struct {
 		f.remove(value, func(op *histories.Op) bool { return op.Node == leader }, histories.Scan)
 		return value
 	}},
+	{"a log that ends before its leader's, of messages that enough others hold", checker.ReplicaDivergence, func(f *forged) int64 {
+		v, leader := f.victim().Value, f.leader()
+		i := f.find(0, func(op *histories.Op) bool {
+			return op.F == histories.Scan && op.Type == histories.OK && op.Node != leader &&
+				slices.ContainsFunc(op.Msgs, func(m histories.Message) bool { return m.Value == v })
+		})
+		op := &f.h[i]
+		at := slices.IndexFunc(op.Msgs, func(m histories.Message) bool { return m.Value == v })
+		op.Msgs, op.HW = op.Msgs[:at], op.Msgs[at].Offset
+		return v
+	}},
+	{"a damaged message on one disk", checker.Phantom, func(f *forged) int64 {
+		leader := f.leader()
+		i := f.find(0, func(op *histories.Op) bool {
+			return op.F == histories.Scan && op.Type == histories.OK && op.Node != leader
+		})
+		f.h[i].Msgs = slices.Clone(f.h[i].Msgs)
+		f.h[i].Msgs[2].Value = -12345
+		return -1
+	}},
+	{"the final reads of two partitions exchanged", checker.Unseen, func(f *forged) int64 {
+		final := func(part int32) *histories.Op {
+			return &f.h[f.find(0, func(op *histories.Op) bool {
+				return op.F == histories.Final && op.Type == histories.OK && op.Part == part
+			})]
+		}
+		a, b := final(0), final(1)
+		a.Msgs, b.Msgs, a.HW, b.HW = b.Msgs, a.Msgs, b.HW, a.HW
+		return -1
+	}},
+	{"the end of a log gone everywhere, and the committed end with it", checker.LostWrite, func(f *forged) int64 {
+		v := int64(-1)
+		f.each([]string{histories.Final, histories.Scan}, func(op *histories.Op) {
+			if n := len(op.Msgs); n > 0 && op.Part == 0 {
+				v, op.HW = op.Msgs[n-1].Value, op.HW-1
+				op.Msgs = op.Msgs[:n-1]
+			}
+		})
+		return v
+	}},
 	{"a message on the leader's disk alone", checker.WeakAckLie, func(f *forged) int64 {
 		v, leader := f.victim().Value, f.leader()
 		f.remove(v, func(op *histories.Op) bool { return op.Node != leader }, histories.Scan)
@@ -262,6 +303,9 @@ var blanks = []struct {
 	{"no scans", "scan", func(f *forged) {
 		f.h = slices.DeleteFunc(f.h, func(op histories.Op) bool { return op.F == histories.Scan })
 	}},
+	{"no scans, and no word of who has replicas", "no note says", func(f *forged) {
+		f.h = slices.DeleteFunc(f.h, func(op histories.Op) bool { return op.F == histories.Scan || op.Fault == contract.NoteGroup })
+	}},
 	{"faults without effect", "had no effect", func(f *forged) {
 		f.each([]string{histories.Heal}, func(op *histories.Op) { op.Effect = "" })
 	}},
@@ -271,6 +315,35 @@ var blanks = []struct {
 	{"an interruption", "interrupted", func(f *forged) {
 		i := f.find(0, func(op *histories.Op) bool { return op.F == histories.Note && op.Fault == harness.NoteRecovery })
 		f.h[i].Fault = harness.NoteInterrupted
+	}},
+}
+
+// nonsense is what no recorder can have written: it is refused, with the number of the line.
+var nonsense = []struct {
+	name, why string
+	spoil     func(f *forged) int // returns the index of the op at fault
+}{
+	{"an acknowledgement of another message", "invoked one of", func(f *forged) int {
+		v := f.victim()
+		v.Value += 1_000_000
+		return int(v.Index)
+	}},
+	{"a read from another position", "but invoked one from", func(f *forged) int {
+		op := f.poll(func(op *histories.Op) bool { return op.From > 0 })
+		op.From--
+		return int(op.Index)
+	}},
+	{"a process that goes on after info", "used after its info", func(f *forged) int {
+		v := f.victim()
+		v.Type = histories.Info
+		return f.find(int(v.Index)+1, func(op *histories.Op) bool { return op.Process == v.Process })
+	}},
+	{"a completion that came before its invocation", "did not invoke", func(f *forged) int {
+		i := f.find(len(f.h)/2, func(op *histories.Op) bool { return op.Type == histories.Invoke })
+		j := f.find(i, func(op *histories.Op) bool { return op.Process == f.h[i].Process && op.Type != histories.Invoke })
+		f.h[i], f.h[j] = f.h[j], f.h[i]
+		f.h[i].Time, f.h[j].Time = f.h[j].Time, f.h[i].Time
+		return i
 	}},
 }
 
@@ -291,7 +364,7 @@ func TestTheAlarmRings(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, warnings.Any())
 
-	judged := func(t *testing.T, f *forged) *Result {
+	judgedOr := func(t *testing.T, f *forged) (*Result, error) {
 		for i := range f.h {
 			f.h[i].Index = int64(i)
 		}
@@ -302,7 +375,10 @@ func TestTheAlarmRings(t *testing.T) {
 		var b bytes.Buffer
 		require.NoError(t, histories.Write(&b, f.h))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, histories.HistoryFile), b.Bytes(), 0o644))
-		res, err := Judge(t.Context(), dir, JudgeOptions{})
+		return Judge(t.Context(), dir, JudgeOptions{})
+	}
+	judged := func(t *testing.T, f *forged) *Result {
+		res, err := judgedOr(t, f)
 		require.NoError(t, err)
 		return res
 	}
@@ -330,6 +406,15 @@ func TestTheAlarmRings(t *testing.T) {
 				return
 			}
 			t.Fatalf("no %s about message %d: %s", c.class, value, got.Why())
+		})
+	}
+	for _, c := range nonsense {
+		t.Run("refused/"+c.name, func(t *testing.T) {
+			f := &forged{t, slices.Clone(h)}
+			at := c.spoil(f)
+			_, err := judgedOr(t, f)
+			require.ErrorContains(t, err, fmt.Sprintf("line %d: ", at+1))
+			require.ErrorContains(t, err, c.why)
 		})
 	}
 	for _, c := range blanks {
