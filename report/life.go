@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -25,6 +26,8 @@ type MessageLife struct {
 	Lines  []LifeLine
 	// Judgement is its final state in one sentence.
 	Judgement string
+
+	leaders map[int32]string // by partition, as noted last
 }
 
 // LifeLine is one op of a life.
@@ -36,7 +39,10 @@ type LifeLine struct {
 
 // Life collects the life of a message. It judges nothing: Judgement says what the ops show, not whether that was permitted.
 func Life(h histories.Reader, value int64) (*MessageLife, error) {
-	l := &MessageLife{Value: value, Offset: histories.Unset}
+	l := &MessageLife{Value: value, Offset: histories.Unset, leaders: make(map[int32]string)}
+	if value == histories.Unset {
+		return nil, fmt.Errorf("message %d: %w: it is what stands for no value", value, ErrNoMessage)
+	}
 	first, last, err := l.locate(h)
 	if err != nil {
 		return nil, err
@@ -81,6 +87,9 @@ func (l *MessageLife) locate(h histories.Reader) (first, last int64, err error) 
 	first = -1
 	for op := range h.Ops() {
 		if op.Process == histories.NemesisProcess {
+			if op.F == histories.Note && op.Fault == harness.NoteLeader {
+				l.leaders[op.Part] = op.Node
+			}
 			continue
 		}
 		if holds(op, l.Value) {
@@ -133,6 +142,15 @@ func (l *MessageLife) missed(op *histories.Op) bool {
 	return end || next > l.Offset
 }
 
+// inItsPlace says which message op returned from the offset of this one; nothing if none.
+func (l *MessageLife) inItsPlace(op *histories.Op) string {
+	i := slices.IndexFunc(op.Msgs, func(m histories.Message) bool { return m.Offset == l.Offset })
+	if i < 0 {
+		return ""
+	}
+	return fmt.Sprintf(", message %d is at its offset", op.Msgs[i].Value)
+}
+
 // judge says in one sentence what became of the message.
 func (l *MessageLife) judge() string {
 	var sent, acked, weak, refused, read int
@@ -177,14 +195,20 @@ func (l *MessageLife) judge() string {
 	}
 	if len(on) > 0 {
 		fate += "; on the disk of " + strings.Join(on, ", ")
+		if lead := l.leaders[l.Part]; slices.Contains(on, lead) {
+			fate += fmt.Sprintf(" (%s leads)", lead)
+		}
 	}
 	if len(off) > 0 {
 		fate += "; not on the disk of " + strings.Join(off, ", ")
 	}
-	if acked > 0 && finals == 0 && finalMisses > 0 {
-		return "lost: " + fate + "."
+	switch {
+	case acked == 0 || finals > 0 || finalMisses == 0:
+		return fate + "."
+	case slices.Contains(on, l.leaders[l.Part]):
+		return "unseen: " + fate + "."
 	}
-	return fate + "."
+	return "lost: " + fate + "."
 }
 
 // sendFate says how the send ended.
@@ -218,7 +242,7 @@ func (l *MessageLife) Text(w io.Writer, term Terminal) error {
 		case line.Fault:
 			p.opLine(&line.Op, text, p.style.yellow)
 		case line.Missed:
-			p.opLine(&line.Op, text+" - without it", p.style.red)
+			p.opLine(&line.Op, text+" - without it"+l.inItsPlace(&line.Op), p.style.red)
 		default:
 			p.opLine(&line.Op, text, nil)
 		}

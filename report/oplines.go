@@ -52,8 +52,8 @@ func describe(op *histories.Op, about subject) string {
 		return clean(b.String())
 	}
 	b.WriteString(": " + op.Type.String())
-	if op.F == histories.Send && op.Offset != histories.Unset {
-		fmt.Fprintf(&b, " at offset %d", op.Offset)
+	if op.F == histories.Send {
+		b.WriteString(stored(op))
 	}
 	if op.F != histories.Send && op.Msgs != nil {
 		b.WriteString(", " + read(op, about))
@@ -85,6 +85,21 @@ func describeNemesis(op *histories.Op) string {
 		text += " (" + op.Err + ")"
 	}
 	return clean(text)
+}
+
+// stored says where an acknowledgement put what was sent.
+func stored(op *histories.Op) string {
+	first, last := op.Offset, op.Offset
+	if n := len(op.Msgs); n > 0 {
+		first, last = op.Msgs[0].Offset, op.Msgs[n-1].Offset
+	}
+	switch {
+	case first == histories.Unset:
+		return ""
+	case first == last:
+		return fmt.Sprintf(" at offset %d", first)
+	}
+	return fmt.Sprintf(" at offsets %d to %d", first, last)
 }
 
 // sent lists the values of a send.

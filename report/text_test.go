@@ -13,6 +13,7 @@ import (
 	"github.com/assay-project/assay/checker"
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/histories"
+	"github.com/assay-project/assay/histories/histtest"
 )
 
 // update rewrites the golden texts: go test ./report -update
@@ -187,8 +188,10 @@ func TestLifeGolden(t *testing.T) {
 		require.NoError(t, life.Text(&b, Terminal{}))
 		golden(t, name, b.String())
 	}
-	_, err := Life(small(), 99)
-	require.ErrorIs(t, err, ErrNoMessage)
+	for _, value := range []int64{99, histories.Unset} {
+		_, err := Life(small(), value)
+		require.ErrorIs(t, err, ErrNoMessage)
+	}
 }
 
 func TestLifeJudgement(t *testing.T) {
@@ -209,6 +212,29 @@ func TestLifeFindsBatches(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, int64(8), life.Offset)
 	require.Len(t, life.Lines, 2)
+	var b strings.Builder
+	require.NoError(t, life.Text(&b, Terminal{}))
+	require.Contains(t, b.String(), "send 1,2 to partition 0: ok at offsets 7 to 8")
+	_, err = Life(h, histories.Unset)
+	require.ErrorIs(t, err, ErrNoMessage, "a batch has no single value")
+}
+
+// TestLifeTellsUnseenFromLost: what is on the leader's disk is not lost, whatever the final read returned.
+func TestLifeTellsUnseenFromLost(t *testing.T) {
+	for leader, want := range map[string]string{
+		"n1": "unseen: acknowledged; the final read does not have it; on the disk of n1 (n1 leads); not on the disk of n2.",
+		"n2": "lost: acknowledged; the final read does not have it; on the disk of n1; not on the disk of n2.",
+	} {
+		b := histtest.New()
+		b.Batch(1, 0, 10, 11).OK(0)
+		b.Leader(0, leader)
+		b.Whole(0, 10)
+		b.Replica("n1", 0, 10, 11)
+		b.Replica("n2", 0, 10)
+		life, err := Life(b.History(), 11)
+		require.NoError(t, err)
+		require.Equal(t, want, life.Judgement)
+	}
 }
 
 func TestMeasure(t *testing.T) {
@@ -296,4 +322,7 @@ func TestLifeReadsInChunks(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, life.Judgement, "lost: acknowledged")
 	require.True(t, life.Lines[2].Missed)
+	var b strings.Builder
+	require.NoError(t, life.Text(&b, Terminal{}))
+	require.Contains(t, b.String(), " - without it, message 107 is at its offset\n")
 }
