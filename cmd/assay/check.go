@@ -40,6 +40,9 @@ A history without a manifest has no contract: any anomaly is exit 3. Nothing is 
   assay check history.jsonl --json`,
 		Args: exactArgs(1, "one run directory or history file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("check-timeout") && timeout <= 0 {
+				return fmt.Errorf("--check-timeout %v: give a time above 0, or leave it out", timeout)
+			}
 			if err := pathExists(args[0]); err != nil {
 				return err
 			}

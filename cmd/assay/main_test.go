@@ -111,6 +111,8 @@ func TestBadInput(t *testing.T) {
 		{"check", "takes one run directory"},
 		{"check nowhere", "does not exist"},
 		{"check bad.jsonl", "line 1"},
+		{"check bad.jsonl --check-timeout 0s", "--check-timeout 0s"},
+		{"check bad.jsonl --check-timeout -1s", "--check-timeout -1s"},
 		{"check .", "not a run directory"},
 		{"show nowhere --message 1", "does not exist"},
 		{"show bad.jsonl", "either --message VALUE or --anomaly N"},
