@@ -143,10 +143,54 @@ func TestSkipExplains(t *testing.T) {
 	}, res.Anomalies[0])
 }
 
+// What each anomaly says, with its data.
+func TestExplanations(t *testing.T) {
+	for _, c := range []struct {
+		build func(b *histtest.Builder)
+		want  checker.Anomaly
+	}{
+		{func(b *histtest.Builder) {
+			b.Send(1, 0, 10).OK(1)
+			b.Send(1, 0, 11).OK(0)
+			b.Whole(0, 11, 10)
+		}, checker.Anomaly{
+			Class: checker.NonmonotonicSend, Values: []int64{10, 11}, Offsets: []int64{1, 0}, Witnesses: []int64{0, 1, 2, 3},
+			Explanation: "process 1 sent message 10, acknowledged at offset 1 of partition 0, then message 11, acknowledged at offset 0",
+		}},
+		{func(b *histtest.Builder) {
+			b.Batch(1, 0, 10, 11).Acked(histories.Message{Offset: 1, Value: 10}, histories.Message{Offset: 1, Value: 11})
+			b.Poll(2, 0, 0).OK(2)
+		}, checker.Anomaly{
+			Class: checker.NonmonotonicSend, Values: []int64{10, 11}, Offsets: []int64{1, 1}, Witnesses: []int64{0, 1},
+			Explanation: "process 1 sent message 10, acknowledged at offset 1 of partition 0, and after it in the same batch message 11, acknowledged at offset 1",
+		}},
+		{func(b *histtest.Builder) {
+			b.Batch(1, 0, 10, 11).OK(0)
+			b.Poll(2, 0, 0).OK(2, histories.Message{Offset: 0, Value: 10}, histories.Message{Offset: 1, Value: 11}, histories.Message{Offset: 0, Value: 10})
+		}, checker.Anomaly{
+			Class: checker.NonmonotonicPoll, Values: []int64{11, 10}, Offsets: []int64{1, 0}, Witnesses: []int64{2, 3},
+			Explanation: "process 2 read partition 0 from offset 0, and got message 11 at offset 1 before message 10 at offset 0",
+		}},
+		{func(b *histtest.Builder) {
+			b.Batch(1, 0, 10, 11).OK(0)
+			b.Poll(2, 0, 1).OK(2, msgs(0, 10, 11)...)
+		}, checker.Anomaly{
+			Class: checker.NonmonotonicPoll, Values: []int64{10}, Offsets: []int64{0}, Witnesses: []int64{2, 3},
+			Explanation: "process 2 asked partition 0 for offset 1 and up, and got message 10 at offset 0",
+		}},
+	} {
+		b := histtest.New()
+		c.build(b)
+		require.Equal(t, []checker.Anomaly{c.want}, order.New().Check(t.Context(), b.History()).Anomalies)
+	}
+}
+
 func TestRegressionsAreFigures(t *testing.T) {
 	b := histtest.New()
 	b.Batch(1, 0, 10, 11).OK(0)
 	b.Poll(2, 0, 2).OK(2)
+	b.Poll(2, 0, 2).OK(2)
+	b.Poll(2, 0, 2).OK(histories.Unset)
 	b.Poll(2, 0, 1).OK(1)
 	b.Poll(3, 0, 1).OK(1)
 	res := order.New().Check(t.Context(), b.History())

@@ -278,10 +278,28 @@ func TestDivergenceExplains(t *testing.T) {
 	require.Equal(t, "replicas n1 and n2 of partition 0 hold different messages at 1 offset: at offset 1, n1 has message 12 and n2 has message 11",
 		res.Anomalies[0].Explanation)
 	require.Equal(t, []int64{11}, res.Anomalies[0].Values)
+	require.Equal(t, []int64{11, 13}, res.Anomalies[0].Witnesses, "the scans of both")
 	require.Equal(t, "the log of n3 for partition 0 ends at 0, though the cluster was well again: that of its leader n1 goes on with 2 messages, the first 10 at offset 0",
 		res.Anomalies[1].Explanation)
 	require.InDelta(t, 1, res.Figures["replicas_behind"], 0)
 	require.InDelta(t, 3, res.Figures["replicas_scanned"], 0)
+}
+
+// Who is behind is counted, whether that is an anomaly or not; who was not scanned to the end may not be.
+func TestBehindIsCounted(t *testing.T) {
+	b := histtest.New()
+	b.Batch(1, 0, 10, 11).OK(0)
+	b.Leader(0, "n1")
+	for _, n := range []string{"n1", "n2", "n3"} {
+		b.Replica(n, 0, 10, 11)
+	}
+	b.Replica("n4", 0, 10)
+	b.Replica("n5", 0, 10, 11)
+	b.Scan(7, "n6", 0, 0).OK(1)
+	res := replicas.New(replicas.Config{}).Check(t.Context(), b.History())
+	require.Equal(t, checker.Valid, res.Verdict)
+	require.InDelta(t, 1, res.Figures["replicas_behind"], 0)
+	require.InDelta(t, 5, res.Figures["replicas_scanned"], 0)
 }
 
 func TestUnderCopiedIsCounted(t *testing.T) {
