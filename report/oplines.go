@@ -93,10 +93,10 @@ func stored(op *histories.Op) string {
 	if n := len(op.Msgs); n > 0 {
 		first, last = op.Msgs[0].Offset, op.Msgs[n-1].Offset
 	}
-	switch {
-	case first == histories.Unset:
+	switch first {
+	case histories.Unset:
 		return ""
-	case first == last:
+	case last:
 		return fmt.Sprintf(" at offset %d", first)
 	}
 	return fmt.Sprintf(" at offsets %d to %d", first, last)
