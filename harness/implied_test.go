@@ -122,6 +122,15 @@ func TestOnlyWhatItMayHaveCaused(t *testing.T) {
 	first := slices.IndexFunc(h, func(op histories.Op) bool { return op.Value == 22 })
 	lost.Witnesses = []int64{int64(first), int64(first) + 1, int64(healed), last}
 	require.False(t, permitted(h, async(), lost), "sent long after the promote")
+	batch := slices.Clone(h)
+	for i := first; i <= first+1; i++ {
+		batch[i].Value, batch[i].Offset = histories.Unset, histories.Unset
+		batch[i].Msgs = []histories.Message{{Offset: histories.Unset, Value: 21}, {Offset: 2, Value: 22}}
+	}
+	require.False(t, permitted(batch, async(), lost), "sent long after the promote, in a batch")
+	wiped := slices.IndexFunc(h, func(op histories.Op) bool { return op.F == histories.Inject })
+	rolled.Witnesses = []int64{1, 2, int64(wiped)}
+	require.False(t, permitted(h, async(), rolled), "complete before the wipe, which is only named beside it")
 
 	two := async()
 	two.Groups = 2
