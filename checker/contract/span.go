@@ -42,18 +42,18 @@ func (c *Conditions) damages(is func(*Damage) bool) []Span {
 		case "wipe":
 			until = c.quiet(d.Until)
 		case "power":
-			until = max(c.quiet(d.Until), c.promotedAfter(d))
+			until = max(c.quiet(d.Until), c.promoted(d))
 		}
 		spans = append(spans, Span{Group: d.Group, From: d.From, Until: until})
 	}
 	return spans
 }
 
-// promotedAfter returns when everybody knew of the last promote of a damaged node's group after its damage; 0 when there was none.
-func (c *Conditions) promotedAfter(d *Damage) int64 {
+// promoted returns when everybody knew of the last promote of a damaged node's group; 0 when there was none.
+func (c *Conditions) promoted(d *Damage) int64 {
 	last := int64(0)
 	for i := range c.Promotions {
-		if p := &c.Promotions[i]; (p.Group == d.Group || d.Group == AnyGroup) && p.Done >= d.From {
+		if p := &c.Promotions[i]; p.Group == d.Group || d.Group == AnyGroup {
 			last = max(last, c.quiet(p.Done))
 		}
 	}

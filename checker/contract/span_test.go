@@ -13,6 +13,8 @@ import (
 // An event excuses what it may have caused: nothing in another group, nothing that was complete before, no loss of what was sent long after.
 func TestCovers(t *testing.T) {
 	power := facts(hit("power", "n1", true, 10, 12))
+	nobodys := hit("power", "n1", true, 10, 12)
+	nobodys.Group = contract.AnyGroup
 	later := contract.Promotion{Leader: "n2", Safe: true, Moved: true, From: 39 * sec, Done: 40 * sec}
 	forcedAt := func(strikes ...contract.Strike) contract.Facts {
 		f := promoted(facts(), contract.Promotion{Group: 1, Leader: "n3", Forced: true, Moved: true, From: 9 * sec, Done: 10 * sec})
@@ -37,6 +39,7 @@ func TestCovers(t *testing.T) {
 		{"power, sent after, and a refused follower promoted later", promoted(power, later), contract.Case{Seen: 60 * sec, Sent: 39 * sec}, true},
 		{"power, sent after that promote", promoted(power, later), contract.Case{Seen: 60 * sec, Sent: 43 * sec}, false},
 		{"power, a promote later in another group", promoted(power, contract.Promotion{Group: 1, Safe: true, From: 39 * sec, Done: 40 * sec}), contract.Case{Seen: 60 * sec, Sent: 39 * sec}, false},
+		{"power of a node of which nobody knows the group, and a promote later", promoted(facts(nobodys), later), contract.Case{Seen: 60 * sec, Sent: 39 * sec}, true},
 		{"power, a promote before it", promoted(power, contract.Promotion{Safe: true, From: 8 * sec, Done: 9 * sec}), contract.Case{Seen: 60 * sec, Sent: 39 * sec}, false},
 		{"wipe, sent before it", wiped(20), contract.Case{Seen: 60 * sec, Sent: 9 * sec}, true},
 		{"wipe, sent before it had caught up", wiped(20), contract.Case{Seen: 60 * sec, Sent: 21 * sec}, true},
