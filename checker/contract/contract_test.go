@@ -301,3 +301,37 @@ func TestFactsOfLittle(t *testing.T) {
 	require.Equal(t, contract.AnyGroup, got.Damages[0].Group)
 	require.False(t, got.Promotions[0].Safe)
 }
+
+// A damage ends when its own node has caught up, once; a strike ends with its own heal; and what did not strike did no damage.
+func TestFactsOfSeveral(t *testing.T) {
+	var h histories.History
+	add := func(at int64, f, fault, nodes string) *histories.Op {
+		op := histories.New(histories.Info, histories.NemesisProcess, f)
+		op.Index, op.Time, op.Fault, op.Node = int64(len(h)), at*sec, fault, nodes
+		h = append(h, op)
+		return &h[len(h)-1]
+	}
+	add(0, histories.Note, contract.NoteGroup, "n1,n2")
+	add(1, histories.Inject, "power", "n1")
+	add(2, histories.Inject, "power", "n1")
+	add(3, histories.Heal, "power", "n1")
+	add(4, histories.Heal, "power", "n1")
+	add(5, histories.Inject, "wipe", "n2").Err = "not struck"
+	add(5, histories.Heal, "wipe", "n2").Err = "not struck"
+	add(6, histories.Note, contract.NoteCaughtUp, "n2")
+	add(7, histories.Note, contract.NoteCaughtUp, "n1")
+	add(8, histories.Inject, "power", "n1")
+	add(9, histories.Note, contract.NoteCaughtUp, "n1")
+	add(10, histories.Note, "leader", "n2")
+	got := contract.FactsOf(h)
+	require.Equal(t, map[string]bool{"power": true}, got.Faults)
+	require.Equal(t, []contract.Damage{
+		{Fault: "power", Node: "n1", Led: true, From: 1 * sec, Until: 7 * sec},
+		{Fault: "power", Node: "n1", Led: true, From: 2 * sec, Until: 7 * sec},
+		{Fault: "power", Node: "n1", Led: true, From: 8 * sec, Until: 9 * sec},
+	}, got.Damages)
+	require.Empty(t, got.Promotions)
+	require.Equal(t, []contract.Strike{
+		{From: 1 * sec, Until: 3 * sec}, {From: 2 * sec, Until: 4 * sec}, {From: 5 * sec, Until: 5 * sec}, {From: 8 * sec, Until: math.MaxInt64},
+	}, got.Strikes)
+}
