@@ -249,6 +249,24 @@ func TestEmptyRunsProveNothing(t *testing.T) {
 			}
 			return b.h
 		}()}, checkers: []checker.Checker{fine}, says: "no final read of partition 0"},
+		"final read with a gap": {in: harness.JudgeInput{History: func() histories.History {
+			b := without(histories.Scan)
+			for i := range b.h {
+				if b.h[i].F == histories.Final {
+					b.h[i].From = 1 // and nothing from 0 on
+				}
+			}
+			return b.h
+		}()}, checkers: []checker.Checker{fine}, says: "no final read of partition 0"},
+		"final read without an end": {in: harness.JudgeInput{History: func() histories.History {
+			b := without(histories.Scan)
+			for i := range b.h {
+				if b.h[i].F == histories.Final {
+					b.h[i].HW = histories.Unset
+				}
+			}
+			return b.h
+		}()}, checkers: []checker.Checker{fine}, says: "no final read of partition 0"},
 		"no effect": {in: harness.JudgeInput{History: func() histories.History {
 			b := good()
 			b.nemesis(histories.Inject, "partition:leader/alone", "n1", "")
