@@ -29,6 +29,7 @@ const (
 	opHolds  = "holds"  // the same for a node that Epoch is recorded on, whether it leads or not
 	opCreate = "create" // create a topic: as the authority (group 0) or as told (Topic.ID set)
 	opDelete = "delete"
+	opFind   = "find" // which topic of that name the group's leader has
 )
 
 // request is the body of a control request.

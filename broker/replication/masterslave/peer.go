@@ -162,7 +162,7 @@ func (r *Replica) answer(ctx context.Context, req request) response {
 			return response{Error: err.Error()}
 		}
 		return response{Match: i}
-	case opCreate, opDelete:
+	case opCreate, opDelete, opFind:
 		return r.answerTopic(ctx, req)
 	default:
 		return response{Error: fmt.Sprintf("unknown operation %q", req.Op)}

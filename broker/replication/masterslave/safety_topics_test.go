@@ -2,11 +2,15 @@ package masterslave
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/assay-project/assay/broker/partitions"
+	"github.com/assay-project/assay/internal/vfs"
 )
 
 // Argument: a request to create a topic is on its way to the other group for so long that the topic is deleted meanwhile, and made anew, and
@@ -18,16 +22,7 @@ func TestSafetyLateTopicCreate(t *testing.T) {
 		w.start(w.all()...)
 		w.well(0)
 		w.well(1)
-		w.until("all know both leaders", func() bool {
-			for _, m := range w.nodes {
-				a, _ := m.r.Load().GroupLeader(0)
-				b, _ := m.r.Load().GroupLeader(1)
-				if a < 0 || b < 0 {
-					return false
-				}
-			}
-			return true
-		})
+		w.knowLeaders()
 		r := w.nodes[1].r.Load()
 		late := func(top Topic) response {
 			resp, err := call(ctx, w.admin.Dial, "n3:9093", request{Op: opCreate, Group: 1, Topic: &topicRequest{Name: top.Name, ID: top.ID.String(), Partitions: top.Partitions}})
@@ -62,14 +57,19 @@ func TestSafetyLateTopicCreate(t *testing.T) {
 		require.Nil(t, w.nodes[3].r.Load().View().Machine.TopicByName("t"))
 
 		// A topic that the authority really has replaces one that it has not, but only if that one was there before it was asked.
+		third, _, err := r.CreateTopic(ctx, "t", 2, false)
+		require.NoError(t, err)
 		ghost := Topic{ID: uuid.UUID{15: 1}, Name: "t", Partitions: 2}
 		g := w.nodes[3].r.Load()
 		require.NoError(t, g.do(ctx, func() {
-			_, _, err = g.takeTopic(opCreate, topicRequest{Name: "t", ID: ghost.ID.String(), Partitions: 2}, uuid.Nil)
+			_, _, err = g.takeTopic(opCreate, topicRequest{Name: "t", ID: ghost.ID.String(), Partitions: 2}, third.ID)
 		}))
 		require.NoError(t, err)
-		third, _, err := r.CreateTopic(ctx, "t", 2, false)
+		require.Equal(t, ghost.ID, g.View().Machine.TopicByName("t").ID)
+		again, created, err := r.CreateTopic(ctx, "t", 2, false)
 		require.NoError(t, err)
+		require.False(t, created)
+		require.Equal(t, third.ID, again.ID)
 		require.Equal(t, third.ID, g.View().Machine.TopicByName("t").ID)
 		require.NoError(t, g.do(ctx, func() {
 			_, _, err = g.takeTopic(opCreate, topicRequest{Name: "t", ID: first.ID.String(), Partitions: 2}, ghost.ID)
@@ -115,5 +115,77 @@ func TestSafetyAppendToADeletedTopic(t *testing.T) {
 		w.well(0)
 		require.Equal(t, sent, w.messages(2))
 		require.Empty(t, r.Status().Failed)
+	})
+}
+
+// Argument: the authority loses every disk, and with them the topics. Made again under other ids, these would replace those of the groups that
+// have lost nothing, with all that was acknowledged there.
+func TestSafetyAuthorityForgets(t *testing.T) {
+	inBubble(t, 4, with(sync2(), "groups", "2"), func(w *world) {
+		ctx := context.Background()
+		w.start(w.all()...)
+		w.well(0)
+		w.well(1)
+		w.knowLeaders()
+		first, _, err := w.nodes[4].r.Load().CreateTopic(ctx, "t", 6, false)
+		require.NoError(t, err)
+		sent := w.fill(3, 3)
+		w.crash(vfs.Empty, 1, 2)
+		w.start(1, 2)
+		w.well(0)
+		w.until("the topic is made again", func() bool {
+			got, created, err := w.nodes[4].r.Load().CreateTopic(ctx, "t", 2, true)
+			if err != nil {
+				return false
+			}
+			require.True(t, created, "only asked")
+			require.Equal(t, first, got)
+			got, created, err = w.nodes[4].r.Load().CreateTopic(ctx, "t", 2, false)
+			require.NoError(t, err)
+			require.True(t, created)
+			require.Equal(t, first, got)
+			return true
+		})
+		require.Equal(t, sent, w.messages(3))
+		require.Empty(t, w.messages(1))
+		require.NoError(t, w.nodes[4].r.Load().DeleteTopic(ctx, "t", uuid.Nil))
+		other, created, err := w.nodes[4].r.Load().CreateTopic(ctx, "t", 2, false)
+		require.NoError(t, err)
+		require.True(t, created)
+		require.NotEqual(t, first.ID, other.ID, "what was deleted is gone")
+		require.Empty(t, w.messages(3))
+	})
+}
+
+// knowLeaders waits until every node knows both groups' leaders.
+func (w *world) knowLeaders() {
+	w.until("all know both leaders", func() bool {
+		for _, m := range w.nodes {
+			a, _ := m.r.Load().GroupLeader(0)
+			b, _ := m.r.Load().GroupLeader(1)
+			if a < 0 || b < 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// All topics together are bounded: each partition takes memory on every node.
+func TestTopicsHaveABound(t *testing.T) {
+	inBubble(t, 2, sync2(), func(w *world) {
+		w.start(w.all()...)
+		w.well(0)
+		r := w.nodes[1].r.Load()
+		var err error
+		n := 0
+		for ; err == nil; n++ {
+			_, _, err = r.CreateTopic(context.Background(), fmt.Sprint("t", n), partitions.MaxPartitions, false)
+		}
+		require.Equal(t, kerr.InvalidPartitions, code(err))
+		require.Equal(t, maxAllPartitions/partitions.MaxPartitions+1, n)
+		require.NoError(t, r.DeleteTopic(context.Background(), "t3", uuid.Nil))
+		_, _, err = r.CreateTopic(context.Background(), "again", partitions.MaxPartitions, false)
+		require.NoError(t, err)
 	})
 }

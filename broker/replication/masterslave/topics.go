@@ -25,6 +25,9 @@ type Topic struct {
 // validate nothing is created. Any node does it. Errors are Kafka's.
 func (r *Replica) CreateTopic(ctx context.Context, name string, count int32, validate bool) (t Topic, created bool, err error) {
 	req := topicRequest{Name: name, Partitions: count, Validate: validate}
+	if err := r.inherit(ctx, &req); err != nil {
+		return Topic{}, false, err
+	}
 	resp, err := r.askLeader(ctx, 0, opCreate, req)
 	if err != nil {
 		return Topic{}, false, err
@@ -44,6 +47,28 @@ func (r *Replica) CreateTopic(ctx context.Context, name string, count int32, val
 		}
 	}
 	return t, resp.Created, nil
+}
+
+// inherit makes the request one for the topic that another group has and the authority has forgotten, if there is one. A delete reaches the
+// authority last, so it has not deleted such a topic: it has lost its disks. Made anew under another id, the topic would cost the other groups their messages.
+func (r *Replica) inherit(ctx context.Context, req *topicRequest) error {
+	if r.opts.Groups == 1 {
+		return nil
+	}
+	known, err := r.askLeader(ctx, 0, opFind, topicRequest{Name: req.Name})
+	if err != nil || known.ID != "" {
+		return err
+	}
+	for g := int32(1); g < r.opts.Groups; g++ {
+		has, err := r.askLeader(ctx, g, opFind, topicRequest{Name: req.Name})
+		if err != nil {
+			return err
+		}
+		if has.ID != "" && req.ID == "" {
+			req.ID, req.Partitions = has.ID, has.Partitions
+		}
+	}
+	return nil
 }
 
 // DeleteTopic deletes a topic in every group, in that of the authority last, so that an error leaves something to delete again.
@@ -112,6 +137,9 @@ func (r *Replica) answerTopic(ctx context.Context, req request) response {
 	if req.Topic == nil {
 		return response{Error: "no topic"}
 	}
+	if req.Op == opFind {
+		return r.findTopic(req.Topic.Name)
+	}
 	var out topicResponse
 	var w *waiter
 	replaces, err := r.confirmTopic(ctx, req.Op, *req.Topic)
@@ -134,6 +162,19 @@ func (r *Replica) answerTopic(ctx context.Context, req request) response {
 		resp.Code = ke.Code
 	}
 	return resp
+}
+
+// findTopic answers which topic of a name this leader has; one without id is none.
+func (r *Replica) findTopic(name string) response {
+	v := r.View()
+	if !v.Leading {
+		return response{Error: fmt.Sprintf("node %d does not lead group %d", r.cfg.Node, r.self.Group), Code: kerr.NotLeaderForPartition.Code}
+	}
+	out := &topicResponse{}
+	if t := v.Machine.TopicByName(name); t != nil {
+		out.ID, out.Partitions = t.ID.String(), t.Partitions
+	}
+	return response{Topic: out}
 }
 
 // confirmTopic asks the authority whether what another group's leader is told to create still is the topic of that name: the request may have
@@ -176,7 +217,7 @@ func (r *Replica) takeTopic(op string, t topicRequest, replaces uuid.UUID) (topi
 		}
 	}
 	now := time.Now()
-	if old != nil && (id == uuid.Nil || id == old.ID) {
+	if old != nil && (id == uuid.Nil || id == old.ID || r.self.Group == 0) { // nobody tells the authority what a topic is
 		w := r.state.waiting.addAgain(old.End, now, now.Add(r.opts.Timeout))
 		r.advance(now)
 		return topicResponse{ID: old.ID.String(), Partitions: old.Partitions}, w, nil
@@ -195,6 +236,9 @@ func (r *Replica) takeTopic(op string, t topicRequest, replaces uuid.UUID) (topi
 	if t.Validate {
 		return out, nil, nil
 	}
+	if err := r.roomFor(count); err != nil {
+		return topicResponse{}, nil, err
+	}
 	if old != nil && old.ID != replaces {
 		return topicResponse{}, nil, timedOut(fmt.Sprintf("topic %q was created anew meanwhile", t.Name))
 	}
@@ -206,6 +250,20 @@ func (r *Replica) takeTopic(op string, t topicRequest, replaces uuid.UUID) (topi
 	}
 	_, w, err := r.appendTopic(partitions.TopicPayload{ID: id, Partitions: count, Name: t.Name})
 	return out, w, err
+}
+
+// maxAllPartitions bounds the partitions of all topics together: each takes memory on every node, and again at every start.
+const maxAllPartitions = 1 << 16
+
+func (r *Replica) roomFor(count int32) error {
+	have := int32(0)
+	for _, t := range r.state.machine.Topics() {
+		have += t.Partitions
+	}
+	if have > maxAllPartitions-count {
+		return coded(kerr.InvalidPartitions, "there are %d partitions already, %d more would be over %d: delete topics", have, count, maxAllPartitions)
+	}
+	return nil
 }
 
 func (r *Replica) takeDelete(old *partitions.Topic, t topicRequest) (topicResponse, *waiter, error) {
