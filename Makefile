@@ -3,7 +3,7 @@
 GO         ?= go
 LINT        = $(GO) tool -modfile=ci/tools/go.mod golangci-lint
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-FUZZTIME   ?= 5s
+FUZZTIME   ?= 20000x
 BENCHTIME  ?= 1s
 
 .PHONY: all build test lint bench fuzz clean
