@@ -82,7 +82,7 @@ func removeImages(ctx context.Context, e *engine, mine func(image.Summary) bool)
 	slices.SortFunc(all, func(a, b image.Summary) int { return cmp.Compare(a.Created, b.Created) })
 	var errs []error
 	for _, i := range all[:max(0, len(all)-1)] {
-		names := i.RepoTags
+		names := slices.DeleteFunc(i.RepoTags, func(tag string) bool { return tag == "<none>:<none>" })
 		if len(names) == 0 {
 			names = []string{i.ID}
 		}

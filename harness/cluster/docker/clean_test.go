@@ -27,10 +27,13 @@ func TestOldImages(t *testing.T) {
 	const mark = "assay.test"
 	test := fmt.Sprintf("%d-%d", os.Getpid(), time.Now().UnixNano())
 	mine := func(i image.Summary) bool { return i.Labels[mark] == test } // others' images are not this test's business
-	names := make([]string, 3)
+	names := make([]string, 4)
 	for i := range names {
 		names[i] = fmt.Sprintf("assay-test-%s:%d", test, i)
-		archive, err := tarOf(tarFile{"Dockerfile", 0o644, []byte("FROM scratch\nCOPY f /f\n")}, tarFile{"f", 0o644, []byte(names[i])})
+	}
+	names[1] = names[2] // the first that has it is left without
+	for i := range names {
+		archive, err := tarOf(tarFile{"Dockerfile", 0o644, []byte("FROM scratch\nCOPY f /f\n")}, tarFile{"f", 0o644, []byte(fmt.Sprint(i))})
 		require.NoError(t, err)
 		built, err := e.api.ImageBuild(t.Context(), archive, client.ImageBuildOptions{
 			Tags: names[i : i+1], Remove: true, Version: build.BuilderV1, Labels: map[string]string{Label: "1", mark: test},
@@ -49,7 +52,9 @@ func TestOldImages(t *testing.T) {
 
 	removed, err := removeImages(t.Context(), e, mine)
 	require.NoError(t, err)
-	require.Equal(t, []string{names[1]}, removed)
+	require.Len(t, removed, 2)
+	require.Contains(t, removed[0], "sha256:", "an image without a name goes by its id")
+	require.Equal(t, names[2], removed[1])
 	require.NoError(t, removeContainer(t.Context(), e, used.ID))
 	removed, err = removeImages(t.Context(), e, mine)
 	require.NoError(t, err)
@@ -57,6 +62,6 @@ func TestOldImages(t *testing.T) {
 	removed, err = removeImages(t.Context(), e, mine)
 	require.NoError(t, err)
 	require.Empty(t, removed)
-	_, err = e.api.ImageInspect(t.Context(), names[2])
+	_, err = e.api.ImageInspect(t.Context(), names[3])
 	require.NoError(t, err)
 }

@@ -2,11 +2,9 @@ package docker
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // bootID names this boot of the machine.
@@ -27,25 +25,41 @@ func pidSpace() string {
 	return link
 }
 
-// processStart is when a process started, in clock ticks since the boot (proc(5), field 22 of stat); "" when there is no such process.
-func processStart(pid int) string {
+// processStat returns the fields of a process from its state on (proc(5), field 3 of stat); nil when there is no such process.
+func processStat(pid int) [][]byte {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return ""
+		return nil
 	}
 	// The second field is the command in brackets, which may itself hold spaces and brackets.
 	_, rest, ok := bytes.Cut(stat[max(0, bytes.LastIndexByte(stat, ')')):], []byte(") "))
 	fields := bytes.Fields(rest)
 	if !ok || len(fields) < 20 {
-		return ""
+		return nil
 	}
-	return string(fields[19])
+	return fields
 }
 
-// processAlive says whether there is such a process, of whatever user.
+// processStart is when a process started, in clock ticks since the boot; "" when there is no such process.
+func processStart(pid int) string {
+	if f := processStat(pid); f != nil {
+		return string(f[19])
+	}
+	return ""
+}
+
+// exiting is the kernel's PF_EXITING among a process's flags.
+const exiting = 0x4
+
+// processAlive says whether there is such a process, of whatever user, that will do anything more: one that was killed is there until its memory
+// is given back and its parent has looked.
 func processAlive(pid int) bool {
-	err := syscall.Kill(pid, 0)
-	return err == nil || errors.Is(err, syscall.EPERM)
+	f := processStat(pid)
+	if f == nil || bytes.ContainsAny(f[0], "ZXx") {
+		return false
+	}
+	flags, err := strconv.ParseUint(string(f[6]), 10, 64)
+	return err != nil || flags&exiting == 0
 }
 
 // switches counts how often the threads of a container's first process have been given a processor. It is not known when the process
