@@ -176,6 +176,9 @@ func TestCells(t *testing.T) {
 		{"acks=1, the leader's disk lost", acks1(sync(2, "sync")), promoted(facts(hit("wipe", "n1", true, 10, 12)), safe), kinds(loss)},
 		{"retries with idempotence", retries, without("loss"), nil},
 		{"retries without", plain, without("loss"), kinds(checker.Duplicate, checker.NonmonotonicSend)},
+		{"retries with idempotence, the leader's disk lost: a retry may follow a loss", retries, promoted(facts(hit("wipe", "n1", true, 10, 20)), forced), kinds(loss, checker.Duplicate)},
+		{"the same with enough copies", with2Copies(retries), promoted(facts(hit("wipe", "n1", true, 10, 20)), safe), nil},
+		{"the same with visible=appended", appended(with2Copies(retries)), promoted(facts(hit("wipe", "n1", true, 10, 20)), safe), kinds(checker.RolledBackRead, checker.Duplicate)},
 		{"visible=appended, kill", appended(async("async")), without("kill"), nil},
 		{"visible=appended, a safe promote that moved", appended(sync(2, "async")), promoted(facts(), safe), kinds(checker.RolledBackRead)},
 		{"visible=appended, the present leader again", appended(sync(2, "async")), promoted(facts(), again), nil},
@@ -200,6 +203,11 @@ func TestCells(t *testing.T) {
 		diverges, _ := got.Permits(checker.ReplicaDivergence)
 		require.Equal(t, diverges, got.DivergencePermitted(0))
 	}
+}
+
+func with2Copies(c contract.Config) contract.Config {
+	c.Replication, c.Copies = contract.Sync, 2
+	return c
 }
 
 // with adds a fault that destroys nothing.

@@ -24,7 +24,27 @@ type Rule struct {
 // the log that is served in the end comes from a node that never had it, or no longer has it: the leader itself went on with a damaged log, a promote was not
 // safe, or a safe promote relied on what a damaged disk had confirmed. Kill, restart, pause, partition, slow and loss destroy nothing and promote nobody, so no rule names them.
 func Rules() []Rule {
-	return slices.Concat(powerRules(), copyRules(), otherRules())
+	events := slices.Concat(powerRules(), copyRules(), otherRules())
+	return append(events, retryRule(events))
+}
+
+// retryRule is about a retry that follows a loss. It holds wherever one of the rules permits that what was shown is gone.
+func retryRule(events []Rule) Rule {
+	return Rule{
+		Rows: "VMS-04, VMS-14", When: "the producer retries, and the leader lost, or another one never had, what was shown (the cases of `lost-write` and `rolled-back-read` above)",
+		Reason:  "the retry finds its first attempt no longer in the log, and stores the message again, elsewhere than where a reader had seen it",
+		Permits: []checker.Class{checker.Duplicate}, spans: func(c *Conditions) (all []Span) {
+			if c.Retries == 0 {
+				return nil
+			}
+			for _, r := range events {
+				if slices.Contains(r.Permits, checker.LostWrite) || slices.Contains(r.Permits, checker.RolledBackRead) {
+					all = append(all, r.spans(c)...)
+				}
+			}
+			return all
+		},
+	}
 }
 
 // powerRules are about a leader that returns from a power loss with less than it had.
