@@ -130,7 +130,7 @@ func Judge(ctx context.Context, in JudgeInput) Judgement {
 		if ev.invoked == 0 {
 			j.Unknown = nil // nothing was tried, so what could not be judged of it says nothing
 		}
-		j.Unknown = append([]string{oneLine(in.Err)}, j.Unknown...)
+		j.Unknown = append([]string{OneLine(in.Err)}, j.Unknown...)
 	case excluded:
 		j.Exit = ExitInvalid
 	case len(undecided) > 0:
@@ -144,8 +144,8 @@ func Judge(ctx context.Context, in JudgeInput) Judgement {
 	return j
 }
 
-// oneLine is the text of an error that may be several joined ones.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+// OneLine is the text of an error that may be several joined ones, for a list of reasons.
+func OneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // sort sums up the anomalies by class and by whether they are permitted, and reports whether some are not.
 func (j *Judgement) sort(h histories.Reader, groups int) (excluded bool) {

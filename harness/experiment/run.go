@@ -9,7 +9,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/assay-project/assay/harness"
@@ -142,7 +141,7 @@ func (r *Result) failed(err error) error {
 		at = min(1, len(s.Unknown)) // what failed first comes first
 	}
 	s.Exit, s.Verdict = harness.ExitError, harness.VerdictName(harness.ExitError)
-	s.Unknown = slices.Insert(s.Unknown, at, strings.ReplaceAll(err.Error(), "\n", "; "))
+	s.Unknown = slices.Insert(s.Unknown, at, harness.OneLine(err))
 	return err
 }
 

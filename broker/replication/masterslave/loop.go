@@ -50,7 +50,7 @@ func (r *Replica) do(ctx context.Context, f func()) error {
 // own waits until nobody else owns the state. Without an error disown has to follow.
 func (r *Replica) own(ctx context.Context) error {
 	select {
-	case r.owner <- struct{}{}:
+	case r.owner <- struct{}{}: // mostly nobody else owns it: no need to be told of the end of anything
 		return nil
 	default:
 	}
