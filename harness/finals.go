@@ -17,47 +17,49 @@ const (
 	attemptTimeout = 10 * time.Second // one try
 )
 
-// finals reads every partition to its committed end, then scans every replica, as the workload says. Each is one fresh process that reads in
-// as many chunks as it takes, from where the last one ended. What cannot be read within finalTimeout stays incomplete in the history, for the checkers to see.
+// finals makes the final reads of the workload, stage by stage. Each is one fresh process that reads in as many steps as it takes. What cannot be read
+// within finalTimeout stays incomplete in the history, for the checkers to see.
 func (r *run) finals(ctx context.Context) error {
-	var reads, scans []histories.Op
-	for _, op := range r.t.Workload.Finals(r.t.Cluster) {
-		op.Type, op.Process = histories.Invoke, r.next
-		r.next++
-		if op.F == histories.Scan {
-			scans = append(scans, op)
-		} else {
-			reads = append(reads, op)
+	stages := r.t.Workload.Finals(r.t.Cluster)
+	for _, reads := range stages {
+		for i := range reads {
+			op := &reads[i].Op
+			if _, ok := r.functions[op.F]; !ok {
+				return undeclared(r.t.Workload, op.F)
+			}
+			op.Type, op.Process = histories.Invoke, r.next
+			r.next++
 		}
 	}
-	for _, ops := range [][]histories.Op{reads, scans} {
+	for _, reads := range stages {
 		r.progress(Reading, 0, 0)
-		if err := r.readAll(ctx, ops); err != nil {
+		if err := r.readAll(ctx, reads); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// readAll reads ops, as many at once as there are clients.
-func (r *run) readAll(ctx context.Context, ops []histories.Op) error {
-	errs := make([]error, len(ops))
+// readAll makes the reads of one stage, as many at once as there are clients.
+func (r *run) readAll(ctx context.Context, reads []FinalRead) error {
+	errs := make([]error, len(reads))
 	slots := make(chan struct{}, r.t.Clients)
 	var wg sync.WaitGroup
-	for i, op := range ops {
+	for i, read := range reads {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			defer Guard("the final read of process "+strconv.Itoa(op.Process), &errs[i])
-			errs[i] = r.readOne(ctx, op)
+			defer Guard("the final read of process "+strconv.Itoa(read.Op.Process), &errs[i])
+			errs[i] = r.readOne(ctx, read)
 		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
 }
 
-// readOne reads one partition or replica to its end.
-func (r *run) readOne(ctx context.Context, op histories.Op) error {
+// readOne makes one final read to its end.
+func (r *run) readOne(ctx context.Context, read FinalRead) error {
+	op := &read.Op
 	ctx, cancel := context.WithTimeout(ctx, finalTimeout)
 	defer cancel()
 	var client Client
@@ -76,7 +78,7 @@ func (r *run) readOne(ctx context.Context, op histories.Op) error {
 		}
 		if err == nil {
 			var done, progressed bool
-			if done, progressed, err = r.readChunk(ctx, client, &op); done || err != nil {
+			if done, progressed, err = r.readStep(ctx, client, &read); done || err != nil {
 				return err
 			}
 			if progressed {
@@ -92,27 +94,28 @@ func (r *run) readOne(ctx context.Context, op histories.Op) error {
 	return nil
 }
 
-// readChunk reads once from op.From on, and moves that. done: the end was reached, or the process cannot go on. progressed: some
-// messages came. The error is the harness's.
-func (r *run) readChunk(ctx context.Context, client Client, op *histories.Op) (done, progressed bool, err error) {
-	invoked, err := r.t.Recorder.Record(*op)
+// readStep asks once, and moves read.Op to what comes next. done: that was all, or the process cannot go on. progressed: the next step is
+// another one. The error is the harness's.
+func (r *run) readStep(ctx context.Context, client Client, read *FinalRead) (done, progressed bool, err error) {
+	invoked, err := r.t.Recorder.Record(read.Op)
 	if err != nil {
 		return true, false, err
 	}
 	actx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	got, crash := invoke(actx, client, invoked)
+	got, crash := invoke(actx, client, r.functions[invoked.F], invoked)
 	if got, err = r.t.Recorder.Record(got); err != nil || crash != nil {
 		return true, false, errors.Join(err, crash)
 	}
 	if got.Type != histories.OK {
 		return got.Type == histories.Info, false, nil
 	}
-	next := op.From
-	if n := len(got.Msgs); n > 0 {
-		next = max(next, got.Msgs[n-1].Offset+1)
+	if read.Next == nil {
+		return true, true, nil
 	}
-	progressed = next > op.From
-	op.From = next
-	return next >= got.HW, progressed, nil
+	next, done := read.Next(read.Op, got)
+	next.Type, next.Process = histories.Invoke, read.Op.Process
+	progressed = next.From != read.Op.From || next.Value != read.Op.Value || next.Part != read.Op.Part || next.F != read.Op.F
+	read.Op = next
+	return done, progressed, nil
 }

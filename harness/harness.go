@@ -9,15 +9,14 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/assay-project/assay/checker"
 	"github.com/assay-project/assay/histories"
 )
 
 // NodeID names a node, "n1", "n2", ...
 type NodeID string
 
-// Cluster is the system under test in its environment. Abilities beyond it are further interfaces (Killer, Wiper, ...), looked for
-// before the run. Methods may be called concurrently.
+// Cluster is the system under test in its environment. What it can do beyond this is asked with Can, before the run. Methods may be
+// called concurrently.
 type Cluster interface {
 	// Nodes are all nodes in order; the slice is the caller's.
 	Nodes() []NodeID
@@ -143,12 +142,13 @@ type NodeState struct {
 	Detail    string // whatever helps a person
 }
 
-// Groups tells how nodes form replication groups and who leads.
+// Groups tells how nodes form replication groups and who leads. A group is a set of nodes that replicates one log; a node may be in several, with a role
+// in each. Partition p of a workload's topic lives in group p mod the number of groups.
 type Groups interface {
 	// Groups lists the members of each group; without groups, one that holds all.
 	Groups() [][]NodeID
-	// State asks a node. An unreachable node is a state with Up false, not an error.
-	State(ctx context.Context, n NodeID) (NodeState, error)
+	// State asks a node for its part in a group. An unreachable node is a state with Up false, not an error.
+	State(ctx context.Context, group int, n NodeID) (NodeState, error)
 }
 
 // Promotion is the result of a promote.
@@ -189,15 +189,46 @@ type Generator interface {
 	Observe(c Context, op histories.Op)
 }
 
-// Workload is what is done to a cluster and how that is judged.
+// Workload is what is done to a cluster. How its histories are judged is said beside it: see checker/judge.
 type Workload interface {
 	Name() string
+	// Functions are all functions that its ops have (Op.F), those of Generator and of Finals.
+	Functions() []Function
 	// Setup makes what the load needs (topics), unless it is there. It may be called again under load.
 	Setup(ctx context.Context, c Cluster) error
 	Generator(seed uint64) Generator
-	// Finals are the ops to invoke after recovery: the reads of everything, then the scan of every replica.
-	Finals(c Cluster) []histories.Op
-	Checkers() []checker.Checker
+	// Finals are the reads to make after the recovery, in stages: a stage begins when the one before it has ended. Those of one stage run side by side,
+	// each by a fresh process.
+	Finals(c Cluster) [][]FinalRead
+}
+
+// Function says what the engine does with the ops of one function of a workload.
+type Function struct {
+	Name string // Op.F
+	// ReadOnly: the op changes nothing, so that one without an answer has certainly failed. Any other whose fate is not known is info.
+	ReadOnly bool
+	// Answer says which fields of the client's answer are recorded with ok and weak; the node always is. An answer that changes another field is an
+	// error of the client, and ends the run: it would be lost.
+	Answer Fields
+}
+
+// Fields is a set of an op's fields that hold results.
+type Fields uint8
+
+// Fields of an answer.
+const (
+	FieldValue  Fields = 1 << iota // Op.Value
+	FieldOffset                    // Op.Offset
+	FieldHW                        // Op.HW
+	FieldMsgs                      // Op.Msgs
+)
+
+// FinalRead is one read after the recovery, in as many steps as it takes.
+type FinalRead struct {
+	Op histories.Op // the first step; type and process are set by the engine
+	// Next says, after an ok answer, what to ask next and whether that is all. nil: one answer is all. An op that differs from the one before is progress;
+	// without progress the engine waits before it asks again.
+	Next func(asked, answer histories.Op) (next histories.Op, done bool)
 }
 
 // Fault is one way to hurt a cluster. It may be used for several strikes at once.
@@ -257,80 +288,4 @@ type Strike struct {
 type Plan struct {
 	Seed    uint64   `json:"seed"`
 	Strikes []Strike `json:"strikes"`
-}
-
-// FaultRecord is what became of a Strike, as the history tells it.
-type FaultRecord struct {
-	Name     string   `json:"name"`   // kill, partition, ...
-	Target   string   `json:"target"` // the role, "one" where none was written, with the shape as written
-	Nodes    []NodeID `json:"nodes"`
-	AtMS     int64    `json:"at_ms"` // in the history's time, since the start of the run
-	HealedMS int64    `json:"healed_ms"`
-	Effect   string   `json:"effect"` // empty: none
-	Err      string   `json:"error,omitempty"`
-
-	spec string // as on the command line; set by Faults
-}
-
-// OpCounts counts completions of client ops by class. Ops left open count as Info.
-type OpCounts struct {
-	OK   int64 `json:"ok"`
-	Weak int64 `json:"weak"`
-	Info int64 `json:"info"`
-	Fail int64 `json:"fail"`
-}
-
-// Count counts an op that ended as t says. One that is still open counts as Info: its fate is unknown.
-func (c *OpCounts) Count(t histories.Type) {
-	switch t {
-	case histories.OK:
-		c.OK++
-	case histories.Weak:
-		c.Weak++
-	case histories.Fail:
-		c.Fail++
-	default:
-		c.Info++
-	}
-}
-
-// AnomalySummary sums up the anomalies of one class.
-type AnomalySummary struct {
-	Class       checker.Class `json:"class"`
-	Count       int64         `json:"count"`
-	Permitted   bool          `json:"permitted"`
-	Witnesses   []int64       `json:"witnesses"` // op indexes of the first one
-	Explanation string        `json:"explanation"`
-}
-
-// Summary is the JSON object of `assay run --json` (DESIGN section 7).
-type Summary struct {
-	Run         string           `json:"run"`
-	Seed        uint64           `json:"seed"`
-	Env         string           `json:"env"`
-	Mode        string           `json:"mode"`
-	Workload    string           `json:"workload"`
-	Nemesis     string           `json:"nemesis"`
-	Verdict     string           `json:"verdict"`
-	Exit        int              `json:"exit"`
-	Interrupted bool             `json:"interrupted"`
-	Unknown     []string         `json:"unknown"`
-	Reproduce   string           `json:"reproduce"`
-	Anomalies   []AnomalySummary `json:"anomalies"`
-	Ops         OpCounts         `json:"ops"`
-	Faults      []FaultRecord    `json:"faults"`
-	VirtualMS   int64            `json:"virtual_ms"`
-	WallMS      int64            `json:"wall_ms"`
-	CheckMS     int64            `json:"check_ms"`
-	Seeds       []SeedSummary    `json:"seeds,omitempty"`
-}
-
-// SeedSummary is one run of several (`--seeds`).
-type SeedSummary struct {
-	Seed      uint64          `json:"seed"`
-	Run       string          `json:"run"`
-	Verdict   string          `json:"verdict"`
-	Exit      int             `json:"exit"`
-	Ops       OpCounts        `json:"ops"`
-	Anomalies []checker.Class `json:"anomalies"`
 }

@@ -25,14 +25,14 @@ type load struct {
 	cancel  context.CancelFunc // ends the ops
 	timer   *time.Timer        // of wait, which sets it anew each time
 
-	ops      OpCounts
+	ops      histories.OpCounts
 	nemesis  chan error // one value when it has returned, then closed; nil without a nemesis
 	nemStop  context.CancelFunc
 	err      error // the first error of the harness
 	finished bool  // the generator has no more ops
 }
 
-func (l *load) counts() OpCounts { return l.ops }
+func (l *load) counts() histories.OpCounts { return l.ops }
 
 // loadPhase generates load and lets the nemesis strike for Test.Time, then waits for what is open and for everything to be healed.
 func (r *run) loadPhase(ctx context.Context) error {
@@ -193,6 +193,10 @@ func (l *load) issue() {
 	switch status {
 	case Ready:
 		l.idle = l.idle[1:]
+		if _, ok := l.r.functions[op.F]; !ok {
+			l.fail(undeclared(l.r.t.Workload, op.F))
+			return
+		}
 		op.Type, op.Process = histories.Invoke, process
 		t := &task{op: op}
 		l.open[slot] = t
@@ -209,16 +213,7 @@ func (l *load) complete(c completion) {
 	if !c.invoked {
 		return
 	}
-	switch c.op.Type {
-	case histories.OK:
-		l.ops.OK++
-	case histories.Weak:
-		l.ops.Weak++
-	case histories.Fail:
-		l.ops.Fail++
-	default:
-		l.ops.Info++
-	}
+	l.ops.Count(c.op.Type)
 	l.gen.Observe(Context{Now: time.Since(l.start), Process: c.op.Process}, c.op)
 }
 

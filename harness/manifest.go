@@ -2,8 +2,9 @@ package harness
 
 import "time"
 
-// ManifestFormat is the version of Manifest's JSON form.
-const ManifestFormat = 1
+// ManifestFormat is the version of Manifest's JSON form and of the history beside it. Format 1, which is read too, has a history without events
+// (histories.Event).
+const ManifestFormat = 2
 
 // Manifest says what a run is, completely enough to judge its history again and to run it again. It is written before the run
 // starts (histories.ManifestFile).
@@ -11,7 +12,7 @@ type Manifest struct {
 	Format   int         `json:"format"` // ManifestFormat
 	Versions Versions    `json:"versions"`
 	Start    time.Time   `json:"start"` // wall clock
-	Env      string      `json:"env"`   // sim, docker
+	Env      string      `json:"env"`   // sim, docker, local
 	Target   string      `json:"target"`
 	Mode     string      `json:"mode"`
 	Nodes    int         `json:"nodes"`

@@ -3,18 +3,9 @@ package harness
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 
-	"github.com/assay-project/assay/checker/contract"
 	"github.com/assay-project/assay/histories"
-)
-
-// Notes that the harness writes for checkers (Op.Fault of an op whose F is histories.Note); those for the contract are in package contract.
-const (
-	NoteLeader      = "leader"      // after the recovery: Op.Node leads partition Op.Part
-	NoteRecovery    = "recovery"    // the cluster is well again, or, with Op.Err, is not
-	NoteInterrupted = "interrupted" // the run ended early
 )
 
 // notebook keeps the ops of the nemesis and of the harness itself, as recorded.
@@ -23,10 +14,9 @@ type notebook struct {
 	ops histories.History
 }
 
-// record writes an op of the harness or its nemesis into the history. Process and type are set here.
+// record writes an op of the harness or its nemesis into the history: one made by histories.NewInject and its like.
 func (r *run) record(op histories.Op) (histories.Op, error) {
 	op.Process, op.Type = histories.NemesisProcess, histories.Info
-	op.Value, op.Offset, op.From, op.HW = histories.Unset, histories.Unset, histories.Unset, histories.Unset
 	op, err := r.t.Recorder.Record(op)
 	if err != nil {
 		return op, err
@@ -38,7 +28,6 @@ func (r *run) record(op histories.Op) (histories.Op, error) {
 }
 
 func (r *run) note(op histories.Op) error {
-	op.F = histories.Note
 	_, err := r.record(op)
 	return err
 }
@@ -52,12 +41,12 @@ func (r *run) nemesisOps() histories.History {
 
 // noteGroups records the groups and their leaders at the start of the load.
 func (r *run) noteGroups(ctx context.Context) error {
-	g, ok := r.t.Cluster.(Groups)
+	g, ok := Can[Groups](r.t.Cluster)
 	if !ok || r.interrupted(ctx) {
 		return nil
 	}
 	for i, members := range g.Groups() {
-		states, err := States(ctx, g, members)
+		states, err := States(ctx, g, i, members)
 		if err != nil {
 			return fmt.Errorf("asking for the leader of group %d: %w", i, err)
 		}
@@ -71,7 +60,8 @@ func (r *run) noteGroups(ctx context.Context) error {
 				names = append(names, string(n))
 			}
 		}
-		op := histories.Op{Fault: contract.NoteGroup, Part: int32(i), Node: strings.Join(names, ","), Effect: fmt.Sprintf("led by %s at epoch %d", lead.Node, lead.Epoch)}
+		op := histories.NewGroupNote(i, names...)
+		op.Effect = fmt.Sprintf("led by %s at epoch %d", lead.Node, lead.Epoch)
 		if err := r.note(op); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,10 +23,10 @@ const (
 // A group is well when its leader serves and every other member has caught up. Where the configuration permits divergence, a member that its
 // leader refuses is as well as it can be, and so is a leader that can confirm its log to nobody but refused followers.
 func (r *run) recovery(ctx context.Context) error {
-	g, ok := r.t.Cluster.(Groups)
+	g, ok := Can[Groups](r.t.Cluster)
 	if !ok {
 		r.ex.Recovered = true // nobody to ask: the final reads tell
-		return r.note(histories.Op{Fault: NoteRecovery, Effect: "not measured: the cluster does not tell its state"})
+		return r.noteRecovery("not measured: the cluster does not tell its state")
 	}
 	w := &watch{g: g, diverge: make([]bool, len(g.Groups())), settled: make([]time.Time, len(g.Groups()))}
 	for i := range w.diverge {
@@ -43,8 +44,7 @@ func (r *run) recovery(ctx context.Context) error {
 		took := time.Since(start)
 		if len(unwell) == 0 {
 			r.ex.Recovered = true
-			err := r.note(histories.Op{Fault: NoteRecovery, Effect: fmt.Sprintf("well after %v", took.Round(time.Millisecond))})
-			if err != nil {
+			if err := r.noteRecovery(fmt.Sprintf("well after %v", took.Round(time.Millisecond))); err != nil {
 				return err
 			}
 			r.setUpAgain(ctx)
@@ -52,8 +52,9 @@ func (r *run) recovery(ctx context.Context) error {
 		}
 		if took >= r.t.Recovery {
 			r.ex.Unwell = strings.Join(unwell, "; ")
-			err := r.note(histories.Op{Fault: NoteRecovery, Err: fmt.Sprintf("not well after %v: %s", took.Round(time.Second), r.ex.Unwell)})
-			if err != nil {
+			op := histories.NewNote(histories.NoteRecovery)
+			op.Err = fmt.Sprintf("not well after %v: %s", took.Round(time.Second), r.ex.Unwell)
+			if err := r.note(op); err != nil {
 				return err
 			}
 			return r.noteLeaders(ctx, g)
@@ -65,10 +66,17 @@ func (r *run) recovery(ctx context.Context) error {
 	}
 }
 
+// noteRecovery notes that the recovery was reached.
+func (r *run) noteRecovery(how string) error {
+	op := histories.NewNote(histories.NoteRecovery)
+	op.Effect = how
+	return r.note(op)
+}
+
 // setUpAgain makes what the workload needs once more. Where every disk of a group was lost, one after the other, its topics may be gone, and without them no final read
 // would show what was lost with them.
 func (r *run) setUpAgain(ctx context.Context) {
-	if len(Faults(r.nemesisOps())) == 0 {
+	if len(histories.EventsOf(r.nemesisOps()).Strikes) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, againTimeout)
@@ -89,7 +97,7 @@ type watch struct {
 func (w *watch) look(ctx context.Context) ([]string, error) {
 	var unwell []string
 	for i, members := range w.g.Groups() {
-		states, err := States(ctx, w.g, members)
+		states, err := States(ctx, w.g, i, members)
 		if err != nil {
 			return nil, err
 		}
@@ -150,7 +158,7 @@ func (r *run) noteLeaders(ctx context.Context, g Groups) error {
 	groups := g.Groups()
 	leaders := make([]NodeID, len(groups))
 	for i, members := range groups {
-		states, err := States(ctx, g, members)
+		states, err := States(ctx, g, i, members)
 		if err != nil {
 			return err
 		}
@@ -159,13 +167,16 @@ func (r *run) noteLeaders(ctx context.Context, g Groups) error {
 		}
 	}
 	noted := make(map[int32]bool)
-	for _, op := range r.t.Workload.Finals(r.t.Cluster) {
-		lead := leaders[GroupOf(op.Part, len(groups))]
-		if noted[op.Part] || lead == "" {
+	for _, read := range slices.Concat(r.t.Workload.Finals(r.t.Cluster)...) {
+		part := read.Op.Part
+		lead := leaders[GroupOf(part, len(groups))]
+		if noted[part] || lead == "" {
 			continue
 		}
-		noted[op.Part] = true
-		if err := r.note(histories.Op{Fault: NoteLeader, Part: op.Part, Node: string(lead)}); err != nil {
+		noted[part] = true
+		op := histories.NewNote(histories.NoteLeader, string(lead))
+		op.Part = part
+		if err := r.note(op); err != nil {
 			return err
 		}
 	}

@@ -12,8 +12,8 @@ import (
 
 	"github.com/assay-project/assay/checker/contract"
 	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/harness/fakecluster"
 	"github.com/assay-project/assay/histories"
-	"github.com/assay-project/assay/internal/fakecluster"
 )
 
 // A cluster that is not well in time is a finding, not an error, and the final reads are tried all the same.

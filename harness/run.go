@@ -22,9 +22,9 @@ func Run(ctx context.Context, t Test) (ex Execution, err error) {
 		return ex, err
 	}
 	r := &run{t: &t, began: start, ex: &ex}
+	r.functions, _ = functionsOf(t.Workload) // check has looked at the error
 	defer func() {
 		err = errors.Join(err, r.stop(ctx))
-		ex.Faults = Faults(r.nemesisOps())
 		ex.Took = time.Since(start)
 	}()
 	defer Guard("the harness", &err)
@@ -39,6 +39,8 @@ type run struct {
 	notes notebook
 	load  *load
 	next  int // the first process number that was not used yet
+
+	functions map[string]Function // of the workload, by name
 }
 
 func (r *run) phases(ctx context.Context) error {
@@ -49,7 +51,7 @@ func (r *run) phases(ctx context.Context) error {
 		}
 		if r.interrupted(ctx) {
 			r.ex.Interrupted = true
-			return r.note(histories.Op{Fault: NoteInterrupted})
+			return r.note(histories.NewNote(histories.NoteInterrupted))
 		}
 	}
 	return nil

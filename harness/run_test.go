@@ -14,8 +14,8 @@ import (
 
 	"github.com/assay-project/assay/checker/contract"
 	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/harness/fakecluster"
 	"github.com/assay-project/assay/histories"
-	"github.com/assay-project/assay/internal/fakecluster"
 	"github.com/assay-project/assay/nemesis"
 	"github.com/assay-project/assay/workloads/log"
 )

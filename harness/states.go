@@ -18,9 +18,9 @@ func GroupOf(part int32, groups int) int {
 // stateTimeout bounds the question for one node's state.
 const stateTimeout = 3 * time.Second
 
-// States asks all the nodes at once, and returns their states in the same order. A node that does not answer within 3 s is a state
+// States asks nodes of a group all at once, and returns their states in the same order. A node that does not answer within 3 s is a state
 // with Up false.
-func States(ctx context.Context, g Groups, nodes []NodeID) ([]NodeState, error) {
+func States(ctx context.Context, g Groups, group int, nodes []NodeID) ([]NodeState, error) {
 	states := make([]NodeState, len(nodes))
 	errs := make([]error, len(nodes))
 	var wg sync.WaitGroup
@@ -29,7 +29,7 @@ func States(ctx context.Context, g Groups, nodes []NodeID) ([]NodeState, error) 
 			sctx, cancel := context.WithTimeout(ctx, stateTimeout)
 			defer cancel()
 			defer Guard("asking a node", &errs[i])
-			states[i], errs[i] = g.State(sctx, n)
+			states[i], errs[i] = g.State(sctx, group, n)
 			if errs[i] != nil && sctx.Err() != nil {
 				states[i], errs[i] = NodeState{Detail: errs[i].Error()}, nil
 			}
@@ -40,7 +40,7 @@ func States(ctx context.Context, g Groups, nodes []NodeID) ([]NodeState, error) 
 		if err != nil {
 			return nil, fmt.Errorf("asking %s for its state: %w", nodes[i], err)
 		}
-		states[i].Node = nodes[i]
+		states[i].Node, states[i].Group = nodes[i], group
 	}
 	return states, nil
 }

@@ -82,6 +82,9 @@ func (t *Test) check() error {
 	if t.Logger == nil {
 		t.Logger = slog.New(slog.DiscardHandler)
 	}
+	if _, err := functionsOf(t.Workload); err != nil {
+		return fmt.Errorf("%w: %w", ErrTest, err)
+	}
 	if t.Nemesis != nil {
 		if err := t.Nemesis.Supports(t.Cluster); err != nil {
 			return fmt.Errorf("%w: %w", ErrTest, err)
@@ -104,16 +107,15 @@ const (
 // Progress is how far a run is.
 type Progress struct {
 	Phase   Phase
-	Elapsed time.Duration // since the start of the phase
-	Total   time.Duration // of the load; the bound of the recovery; else 0
-	Ops     OpCounts      // completed under load so far
-	Faults  []string      // that are on
+	Elapsed time.Duration      // since the start of the phase
+	Total   time.Duration      // of the load; the bound of the recovery; else 0
+	Ops     histories.OpCounts // completed under load so far
+	Faults  []string           // that are on
 }
 
-// Execution is what a run did. What it means is for Judge to say.
+// Execution is what a run did. What it means is for package judge to say.
 type Execution struct {
-	Ops    OpCounts      // under load
-	Faults []FaultRecord // in order of injection
+	Ops histories.OpCounts // under load
 	// Interrupted: ctx ended or Stop asked for it before the load was over; there was no recovery and there are no final reads.
 	Interrupted bool
 	// Recovered: the cluster was well again within the bound. Why it was not is in Unwell.

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/harness/fakecluster"
 	"github.com/assay-project/assay/histories"
-	"github.com/assay-project/assay/internal/fakecluster"
 	"github.com/assay-project/assay/workloads/log"
 )
 

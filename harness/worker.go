@@ -3,8 +3,6 @@ package harness
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -73,7 +71,7 @@ func (w *worker) do(ctx context.Context, t *task) (c completion) {
 	}
 	octx, cancel := context.WithTimeout(ctx, w.r.t.OpTimeout)
 	defer cancel()
-	op, crash := invoke(octx, w.client, op)
+	op, crash := invoke(octx, w.client, w.r.functions[op.F], op)
 	if op.Type == histories.Info {
 		w.close()
 		w.process.Add(int64(w.r.t.Clients))
@@ -123,59 +121,4 @@ func openClient(ctx context.Context, c Cluster, process int) (client Client, err
 func closeClient(c Client) (err error) {
 	defer Guard("closing a client", &err)
 	return c.Close()
-}
-
-// invoke executes an op that was recorded as invoked, and returns its completion, not yet recorded. A panic of the client makes it
-// info, also for a read, and is an error of the harness.
-func invoke(ctx context.Context, c Client, op histories.Op) (done histories.Op, crash error) {
-	defer func() {
-		if p := recover(); p != nil {
-			done = complete(op, histories.Op{}, histories.Info)
-			done.Err = fmt.Sprintf("the client panicked: %v", p)
-			crash = fmt.Errorf("the client of process %d panicked: %v\n%s", op.Process, p, debug.Stack())
-		}
-	}()
-	asked := op
-	asked.Msgs = append([]histories.Message(nil), op.Msgs...) // those of op belong to the history
-	got, err := c.Invoke(ctx, asked)
-	done = complete(op, got, classify(op.F, err))
-	if err != nil {
-		done.Err = err.Error()
-	}
-	return done, nil
-}
-
-// classify says what an op's error means. Whatever is not known for certain is info; only a read changes nothing, so that one
-// without an answer has certainly failed.
-func classify(f string, err error) histories.Type {
-	switch {
-	case err == nil:
-		return histories.OK
-	case isRead(f), errors.Is(err, ErrNotApplied) && !errors.Is(err, ErrWeak):
-		return histories.Fail
-	case errors.Is(err, ErrWeak):
-		return histories.Weak
-	}
-	return histories.Info
-}
-
-func isRead(f string) bool {
-	switch f {
-	case histories.Poll, histories.Final, histories.Scan:
-		return true
-	}
-	return false
-}
-
-// complete puts results into the completion of op. Only ok and weak have any.
-func complete(op, got histories.Op, t histories.Type) histories.Op {
-	done := op
-	done.Type = t
-	if got.Node != "" {
-		done.Node = got.Node
-	}
-	if t == histories.OK || t == histories.Weak {
-		done.Offset, done.HW, done.Msgs = got.Offset, got.HW, got.Msgs
-	}
-	return done
 }

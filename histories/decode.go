@@ -28,6 +28,7 @@ const (
 	hasErr
 	hasFault
 	hasEffect
+	hasEvent
 
 	required = hasIndex | hasTime | hasType | hasProcess | hasF
 )
@@ -148,6 +149,8 @@ func (d *decoder) value(field int, op *Op) (err error) {
 		op.Fault, err = d.text()
 	case hasEffect:
 		op.Effect, err = d.text()
+	case hasEvent:
+		op.Event, err = d.event()
 	}
 	return err
 }
@@ -191,6 +194,8 @@ func fieldOf(key []byte) int {
 		return hasFault
 	case "effect":
 		return hasEffect
+	case "event":
+		return hasEvent
 	}
 	return 0
 }

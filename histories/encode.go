@@ -2,6 +2,7 @@ package histories
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -12,10 +13,10 @@ import (
 //
 //	{"i":7,"t":1200345,"type":"ok","p":3,"f":"send","node":"n1","part":1,"value":4711,"offset":120}
 //	{"i":9,"t":1300345,"type":"ok","p":4,"f":"poll","node":"n1","part":1,"from":119,"hw":121,"msgs":[[119,4700],[120,4711]]}
-//	{"i":8,"t":1250000,"type":"info","p":-1,"f":"inject","node":"n1","fault":"kill:leader","effect":"process gone"}
+//	{"i":8,"t":1250000,"type":"info","p":-1,"f":"inject","node":"n1","fault":"kill:leader","event":{"strike":1,"harm":"none"}}
 //
 // i, t, type, p and f are always there. An absent value, offset, from or hw is Unset, an absent part is 0, an absent text is
-// empty and absent msgs are nil. part is left out only of a nemesis op that has partition 0, which mostly means none.
+// empty, absent msgs and an absent event are nil. part is left out only of a nemesis op that has partition 0, which mostly means none.
 
 // AppendOp appends op in the JSON Lines format to b, without a newline, and returns the extended slice. What is not
 // valid UTF-8 in a text becomes U+FFFD, as in encoding/json.
@@ -39,7 +40,19 @@ func AppendOp(b []byte, op *Op) []byte {
 	b = appendText(b, `,"err":`, op.Err)
 	b = appendText(b, `,"fault":`, op.Fault)
 	b = appendText(b, `,"effect":`, op.Effect)
+	if op.Event != nil {
+		b = appendEvent(append(b, `,"event":`...), op.Event)
+	}
 	return append(b, '}')
+}
+
+// appendEvent appends an event. There are a few of them in a history, so encoding/json is fast enough.
+func appendEvent(b []byte, e *Event) []byte {
+	text, err := json.Marshal(e)
+	if err != nil { // cannot happen: it has numbers, texts and truth values only
+		panic(fmt.Sprintf("encoding an event: %v", err))
+	}
+	return append(b, text...)
 }
 
 func appendSet(b []byte, key string, v int64) []byte {

@@ -63,6 +63,7 @@ type Op struct {
 	Err    string    // why it is not OK
 	Fault  string    // nemesis: the fault, in the spelling of the command line
 	Effect string    // nemesis: what the fault measurably did; empty means that it did nothing
+	Event  *Event    // nemesis: what is said in fields; nil for clients, and in format 1
 }
 
 // New returns an Op with its value and offsets unset.

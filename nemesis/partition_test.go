@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-project/assay/harness"
-	"github.com/assay-project/assay/internal/fakecluster"
+	"github.com/assay-project/assay/harness/fakecluster"
 )
 
 // links are the directed links that a fault touches, by their ends.

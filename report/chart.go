@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -191,7 +191,7 @@ func throughputChart(st *Stats) chart {
 
 func barHeight(n, top int64) float64 { return chartH * (1 - float64(n)/float64(top)) }
 
-func classCount(o *harness.OpCounts, t histories.Type) int64 {
+func classCount(o *histories.OpCounts, t histories.Type) int64 {
 	switch t {
 	case histories.OK:
 		return o.OK
@@ -228,7 +228,7 @@ type band struct {
 }
 
 // healedAt is when a fault was over, in ms: one that never was lasts to the end, and an instant ends as it begins.
-func healedAt(f *harness.FaultRecord, end time.Duration) int64 {
+func healedAt(f *judge.FaultRecord, end time.Duration) int64 {
 	if f.HealedMS < 0 {
 		return max(end.Milliseconds(), f.AtMS)
 	}
@@ -236,7 +236,7 @@ func healedAt(f *harness.FaultRecord, end time.Duration) int64 {
 }
 
 // faultLanes places the faults so that none covers another: each lane holds faults that do not overlap.
-func faultLanes(faults []harness.FaultRecord, end time.Duration) [][]band {
+func faultLanes(faults []judge.FaultRecord, end time.Duration) [][]band {
 	order := make([]int, len(faults))
 	for i := range order {
 		order[i] = i

@@ -9,12 +9,12 @@ import (
 	"slices"
 
 	"github.com/assay-project/assay/checker"
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
 )
 
 // Document is everything that is known of a judged run, apart from its history. It is what verdict.json holds.
 type Document struct {
-	Summary harness.Summary `json:"summary"`
+	Summary judge.Summary `json:"summary"`
 	// Findings are the anomalies (of a class the first thousand), with what the contract says of each. `assay show --anomaly N` counts them from 1.
 	Findings []Finding `json:"findings"`
 	// Checkers are the judges' results one by one, without their anomalies.
@@ -62,14 +62,14 @@ func (d *Document) first(class checker.Class, permitted bool) (int, *Finding) {
 }
 
 // ordered returns the classes of anomalies as people want to read them.
-func ordered(all []harness.AnomalySummary) []harness.AnomalySummary {
+func ordered(all []judge.AnomalySummary) []judge.AnomalySummary {
 	sorted := slices.Clone(all)
-	slices.SortStableFunc(sorted, harness.CompareAnomalies)
+	slices.SortStableFunc(sorted, judge.CompareAnomalies)
 	return sorted
 }
 
 // headline is the verdict in one sentence.
-func headline(s *harness.Summary) string {
+func headline(s *judge.Summary) string {
 	switch s.Verdict {
 	case "valid":
 		return "no anomaly in " + count(s.Ops.OK, "acknowledged operation") + faultClause(s)
@@ -93,7 +93,7 @@ func headline(s *harness.Summary) string {
 }
 
 // faultClause says how many faults struck, and how many of them were felt.
-func faultClause(s *harness.Summary) string {
+func faultClause(s *judge.Summary) string {
 	if len(s.Faults) == 0 {
 		return ""
 	}
@@ -111,7 +111,7 @@ func faultClause(s *harness.Summary) string {
 }
 
 // classList lists the classes with their counts: those that decide the verdict.
-func classList(s *harness.Summary, permitted bool) string {
+func classList(s *judge.Summary, permitted bool) string {
 	var text string
 	for _, a := range ordered(s.Anomalies) {
 		if a.Permitted == permitted {

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/assay-project/assay/checker"
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -57,15 +57,15 @@ func permitted() *Document {
 		Explanation: "message 4 was acknowledged by n1 at 0.102 s and is in no final read",
 	}
 	return &Document{
-		Summary: harness.Summary{
+		Summary: judge.Summary{
 			Run: "runs/r1", Seed: 42, Env: "sim", Mode: "master-slave", Workload: "log", Nemesis: "wipe:leader", Verdict: "permitted", Exit: 4,
 			Reproduce: "assay run --nodes 2 --nemesis wipe:leader --seed 42",
-			Anomalies: []harness.AnomalySummary{{
+			Anomalies: []judge.AnomalySummary{{
 				Class: checker.LostWrite, Count: 1, Permitted: true, Witnesses: lost.Witnesses, Explanation: lost.Explanation,
 			}},
-			Ops: harness.OpCounts{OK: 5, Info: 1},
-			Faults: []harness.FaultRecord{{
-				Name: "wipe", Target: "leader", Nodes: []harness.NodeID{"n1"}, AtMS: 1000, HealedMS: 2500, Effect: "1 process killed, 420 bytes deleted",
+			Ops: histories.OpCounts{OK: 5, Info: 1},
+			Faults: []judge.FaultRecord{{
+				Name: "wipe", Target: "leader", Nodes: []string{"n1"}, AtMS: 1000, HealedMS: 2500, Effect: "1 process killed, 420 bytes deleted",
 			}},
 			VirtualMS: 4030, WallMS: 20, CheckMS: 3,
 		},
@@ -76,20 +76,20 @@ func permitted() *Document {
 }
 
 // busy is a minute of load with faults, for a page with something on it.
-func busy() (histories.History, []harness.FaultRecord) {
+func busy() (histories.History, []judge.FaultRecord) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var h histories.History
 	add := func(at time.Duration, op histories.Op) {
 		op.Index, op.Time = int64(len(h)), int64(at)
 		h = append(h, op)
 	}
-	var faults []harness.FaultRecord
+	var faults []judge.FaultRecord
 	for i := range 6 {
 		at := int64(5000 + 9000*i)
-		faults = append(faults, harness.FaultRecord{
-			Name: []string{"slow", "kill", "partition"}[i%3], Target: "leader", Nodes: []harness.NodeID{"n1", "n2"}, AtMS: at, HealedMS: at + 6000, Effect: "231 packets",
+		faults = append(faults, judge.FaultRecord{
+			Name: []string{"slow", "kill", "partition"}[i%3], Target: "leader", Nodes: []string{"n1", "n2"}, AtMS: at, HealedMS: at + 6000, Effect: "231 packets",
 		})
-		faults = append(faults, harness.FaultRecord{Name: "promote", Target: "one", Nodes: []harness.NodeID{"n2"}, AtMS: at + 3000, HealedMS: at + 3000})
+		faults = append(faults, judge.FaultRecord{Name: "promote", Target: "one", Nodes: []string{"n2"}, AtMS: at + 3000, HealedMS: at + 3000})
 	}
 	process, now := 0, time.Duration(0)
 	for now < time.Minute {

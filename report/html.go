@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -53,7 +53,7 @@ func HTML(w io.Writer, d *Document, h histories.Reader, picture []byte) error {
 
 // page is what the template shows.
 type page struct {
-	Summary     harness.Summary
+	Summary     judge.Summary
 	Verdict     string
 	Headline    string
 	Facts       []Setting
@@ -273,12 +273,12 @@ func gapLines(st *Stats) []string {
 }
 
 // byNode lists what hit each node.
-func byNode(faults []harness.FaultRecord) []Setting {
+func byNode(faults []judge.FaultRecord) []Setting {
 	hits := make(map[string][]string)
 	for i := range faults {
 		f := &faults[i]
 		for _, n := range f.Nodes {
-			hits[string(n)] = append(hits[string(n)], fmt.Sprintf("%s at %s", f.Name, seconds(ms(f.AtMS))))
+			hits[n] = append(hits[n], fmt.Sprintf("%s at %s", f.Name, seconds(ms(f.AtMS))))
 		}
 	}
 	var rows []Setting

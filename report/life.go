@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -87,7 +86,7 @@ func (l *MessageLife) locate(h histories.Reader) (first, last int64, err error) 
 	first = -1
 	for op := range h.Ops() {
 		if op.Process == histories.NemesisProcess {
-			if op.F == histories.Note && op.Fault == harness.NoteLeader {
+			if op.F == histories.Note && op.Fault == histories.NoteLeader {
 				l.leaders[op.Part] = op.Node
 			}
 			continue

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -75,7 +74,7 @@ func describeNemesis(op *histories.Op) string {
 			text += " " + part
 		}
 	}
-	if op.F == histories.Note && op.Fault == harness.NoteLeader {
+	if op.F == histories.Note && op.Fault == histories.NoteLeader {
 		text += fmt.Sprintf(" of partition %d", op.Part)
 	}
 	if op.Effect != "" {

@@ -4,14 +4,14 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
 )
 
 // maxSeedLines bounds how many seeds that are not valid are listed.
 const maxSeedLines = 40
 
 // SeedsText writes the summary of several seeds, for a terminal. Seeds that are valid are only counted. Its last line is the command that runs them again.
-func SeedsText(w io.Writer, s *harness.Summary, term Terminal) error {
+func SeedsText(w io.Writer, s *judge.Summary, term Terminal) error {
 	p := newPrinter(term)
 	byVerdict := map[string]int64{}
 	for i := range s.Seeds {
@@ -42,7 +42,7 @@ func SeedsText(w io.Writer, s *harness.Summary, term Terminal) error {
 }
 
 // notValid lists the seeds that a person may want to look at.
-func (p *printer) notValid(s *harness.Summary) {
+func (p *printer) notValid(s *judge.Summary) {
 	rows, more := [][]string{{"Seed", "verdict", "anomalies", "run"}}, 0
 	for i := range s.Seeds {
 		seed := &s.Seeds[i]

@@ -7,7 +7,6 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -24,9 +23,9 @@ type Quantiles struct {
 
 // FunctionStats are the ops of one function: send, poll, final, scan.
 type FunctionStats struct {
-	F       string           `json:"f"`
-	Ops     harness.OpCounts `json:"ops"`
-	Latency Quantiles        `json:"latency"` // zero when nothing was answered
+	F       string             `json:"f"`
+	Ops     histories.OpCounts `json:"ops"`
+	Latency Quantiles          `json:"latency"` // zero when nothing was answered
 }
 
 // Gap is a time without an ok.
@@ -40,7 +39,7 @@ func (g Gap) Length() time.Duration { return g.To - g.From }
 
 // Second is what completed in one second of the load.
 type Second struct {
-	Ops      harness.OpCounts
+	Ops      histories.OpCounts
 	P50, P99 time.Duration // of the sends and polls answered in it; zero when there were none
 }
 
@@ -77,7 +76,7 @@ func Measure(h histories.Reader) Stats {
 func load(f string) bool { return f == histories.Send || f == histories.Poll }
 
 type functionAcc struct {
-	ops     harness.OpCounts
+	ops     histories.OpCounts
 	latency *hdrhistogram.Histogram
 	lastOK  time.Duration
 	gap     Gap

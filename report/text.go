@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -97,7 +97,7 @@ func (p *printer) section(title string) {
 	p.line("%s", p.style.bold(title))
 }
 
-func (p *printer) verdict(s *harness.Summary) {
+func (p *printer) verdict(s *judge.Summary) {
 	text := fmt.Sprintf("%s (exit %d): %s", strings.ToUpper(s.Verdict), s.Exit, headline(s))
 	if s.Interrupted && s.Verdict != "unknown" {
 		text += "; the run was interrupted"
@@ -113,7 +113,7 @@ func (p *printer) verdict(s *harness.Summary) {
 }
 
 // unknown lists what could not be decided; the first reason is in the headline when the verdict is Unknown.
-func (p *printer) unknown(s *harness.Summary) {
+func (p *printer) unknown(s *judge.Summary) {
 	rest := s.Unknown
 	if s.Verdict == "unknown" && !s.Interrupted || s.Verdict == "error" {
 		rest = rest[min(1, len(rest)):]
@@ -261,7 +261,7 @@ func (p *printer) gaps(st *Stats) {
 	}
 }
 
-func (p *printer) faults(faults []harness.FaultRecord) {
+func (p *printer) faults(faults []judge.FaultRecord) {
 	if len(faults) == 0 {
 		return
 	}
@@ -287,7 +287,7 @@ func orDash(s string) string {
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // lasted is how long a fault was on; an instant has no length.
-func lasted(f *harness.FaultRecord) string {
+func lasted(f *judge.FaultRecord) string {
 	if f.HealedMS < 0 {
 		return "to the end"
 	}
@@ -297,7 +297,7 @@ func lasted(f *harness.FaultRecord) string {
 	return seconds(ms(f.HealedMS - f.AtMS))
 }
 
-func effectText(f *harness.FaultRecord) string {
+func effectText(f *judge.FaultRecord) string {
 	switch {
 	case f.Err != "" && f.Effect != "":
 		return f.Effect + "; error: " + f.Err
@@ -311,15 +311,9 @@ func effectText(f *harness.FaultRecord) string {
 	return f.Effect
 }
 
-func nodeList(nodes []harness.NodeID) string {
-	names := make([]string, len(nodes))
-	for i, n := range nodes {
-		names[i] = string(n)
-	}
-	return strings.Join(names, ",")
-}
+func nodeList(nodes []string) string { return strings.Join(nodes, ",") }
 
-func (p *printer) times(s *harness.Summary) {
+func (p *printer) times(s *judge.Summary) {
 	if s.VirtualMS == 0 && s.WallMS == 0 {
 		return
 	}

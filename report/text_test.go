@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-project/assay/checker"
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/histories"
 	"github.com/assay-project/assay/histories/histtest"
 )
@@ -43,7 +43,7 @@ func TestTextGolden(t *testing.T) {
 		d.Removed = false
 		d.Summary.Verdict, d.Summary.Exit, d.Summary.Interrupted = "unknown", 2, true
 		d.Summary.Unknown = []string{"fault promote of n2 had no effect", "linear: out of time after 30s"}
-		d.Summary.Faults = append(d.Summary.Faults, harness.FaultRecord{Name: "promote", Target: "one", Nodes: []harness.NodeID{"n2"}, AtMS: 3000, Err: "no answer"})
+		d.Summary.Faults = append(d.Summary.Faults, judge.FaultRecord{Name: "promote", Target: "one", Nodes: []string{"n2"}, AtMS: 3000, Err: "no answer"})
 		d.Warnings = []string{"line 15 has no newline: 20 bytes of an unfinished write are left out"}
 		return d
 	}
@@ -54,7 +54,7 @@ func TestTextGolden(t *testing.T) {
 		d.Findings[0].Permitted, d.Findings[0].Why = false, "replication=sync keeps what it acknowledged while one copy lives (VMS-03)"
 		return d
 	}
-	failed := &Document{Summary: harness.Summary{Verdict: "error", Exit: 1, Unknown: []string{"n2 did not start: address in use"}, Reproduce: "assay run --seed 1"}}
+	failed := &Document{Summary: judge.Summary{Verdict: "error", Exit: 1, Unknown: []string{"n2 did not start: address in use"}, Reproduce: "assay run --seed 1"}}
 	st := Measure(small())
 	for name, c := range map[string]struct {
 		d  *Document
@@ -98,16 +98,16 @@ func TestTextFitsTheTerminal(t *testing.T) {
 
 // TestUnhealedFaults: a fault that the end of the run caught lasts to the end, and its effect is not none but not known.
 func TestUnhealedFaults(t *testing.T) {
-	f := harness.FaultRecord{Name: "kill", Nodes: []harness.NodeID{"n1"}, AtMS: 1000, HealedMS: -1}
+	f := judge.FaultRecord{Name: "kill", Nodes: []string{"n1"}, AtMS: 1000, HealedMS: -1}
 	require.Equal(t, "to the end", lasted(&f))
 	require.Contains(t, effectText(&f), "not known")
-	b := faultLanes([]harness.FaultRecord{f}, 4*time.Second)[0][0]
+	b := faultLanes([]judge.FaultRecord{f}, 4*time.Second)[0][0]
 	require.False(t, b.Instant)
 	require.InDelta(t, 75, b.Width, 0.1)
 	f.HealedMS = 1000
 	require.Equal(t, "-", lasted(&f))
 	require.Equal(t, "none", effectText(&f))
-	require.True(t, faultLanes([]harness.FaultRecord{f}, 4*time.Second)[0][0].Instant)
+	require.True(t, faultLanes([]judge.FaultRecord{f}, 4*time.Second)[0][0].Instant)
 }
 
 // TestReadsShowWhatIsInTheMessagesPlace: a long read that misses a message shows what it has instead, and not its beginning.
@@ -157,10 +157,10 @@ func TestTextCannotSteerTheTerminal(t *testing.T) {
 }
 
 func TestSeedsTextGolden(t *testing.T) {
-	s := harness.Summary{
-		Seed: 7, Verdict: "invalid", Exit: 3, Ops: harness.OpCounts{OK: 12000, Info: 3}, Reproduce: "assay run --seed 7 --seeds 3", VirtualMS: 180000, WallMS: 2500,
-		Env: "sim", Anomalies: []harness.AnomalySummary{{Class: checker.Phantom, Count: 2, Explanation: "message 9 was never sent"}},
-		Seeds: []harness.SeedSummary{
+	s := judge.Summary{
+		Seed: 7, Verdict: "invalid", Exit: 3, Ops: histories.OpCounts{OK: 12000, Info: 3}, Reproduce: "assay run --seed 7 --seeds 3", VirtualMS: 180000, WallMS: 2500,
+		Env: "sim", Anomalies: []judge.AnomalySummary{{Class: checker.Phantom, Count: 2, Explanation: "message 9 was never sent"}},
+		Seeds: []judge.SeedSummary{
 			{Seed: 7, Verdict: "valid"},
 			{Seed: 8, Verdict: "invalid", Run: "runs/r8", Anomalies: []checker.Class{checker.Phantom, checker.Unseen}},
 			{Seed: 9, Verdict: "unknown", Run: "runs/r9"},
@@ -240,7 +240,7 @@ func TestLifeTellsUnseenFromLost(t *testing.T) {
 func TestMeasure(t *testing.T) {
 	st := Measure(small())
 	require.Equal(t, "send", st.Functions[0].F)
-	require.Equal(t, harness.OpCounts{OK: 2, Info: 1}, st.Functions[0].Ops)
+	require.Equal(t, histories.OpCounts{OK: 2, Info: 1}, st.Functions[0].Ops)
 	require.InDelta(t, float64(20*time.Millisecond), float64(st.Functions[0].Latency.Max), float64(50*time.Microsecond))
 	require.Equal(t, []string{"send", "poll", "final", "scan"}, []string{st.Functions[0].F, st.Functions[1].F, st.Functions[2].F, st.Functions[3].F})
 	require.Equal(t, Gap{From: 102 * time.Millisecond, To: 3020 * time.Millisecond}, st.SendGap)
@@ -258,7 +258,7 @@ func TestMeasureGapAtTheEnd(t *testing.T) {
 	st := Measure(h)
 	require.Equal(t, 9*time.Second, st.SendGap.Length())
 	open := h[:1]
-	require.Equal(t, harness.OpCounts{Info: 1}, Measure(open).Functions[0].Ops)
+	require.Equal(t, histories.OpCounts{Info: 1}, Measure(open).Functions[0].Ops)
 }
 
 func TestFormats(t *testing.T) {

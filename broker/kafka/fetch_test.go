@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/assay-project/assay/broker/kafka"
-	"github.com/assay-project/assay/internal/kafkafake"
+	"github.com/assay-project/assay/broker/kafka/kafkafake"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"

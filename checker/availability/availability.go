@@ -90,9 +90,9 @@ type judge struct {
 // recovery reports what the harness noted about the recovery at the end, and whether it noted anything.
 func (j *judge) recovery() bool {
 	noted := false
-	for i := range j.v.Notes {
-		n := &j.v.Notes[i]
-		if n.Fault != logview.NoteRecovery {
+	for i := range j.v.Events.Notes {
+		n := &j.v.Events.Notes[i]
+		if n.Note != histories.NoteRecovery {
 			continue
 		}
 		noted = true
@@ -111,7 +111,7 @@ func (j *judge) recovery() bool {
 func (j *judge) windows() []span {
 	var quiet []span
 	at := int64(0)
-	for _, f := range j.v.Faults { // in order of injection
+	for _, f := range j.v.Strikes { // in order of injection
 		if f.From > at {
 			quiet = append(quiet, span{at, min(f.From, j.v.LoadEnd)})
 		}

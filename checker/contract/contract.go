@@ -1,7 +1,7 @@
-// Package contract holds what each configuration promises: which anomalies it excludes under which faults, as data. It judges no
-// history and knows no system; it says only whether an anomaly that a checker found was ever promised not to happen.
+// Package contract says what a promise is: which anomalies a configuration excludes after what happened to it, as data. It judges no history and knows
+// no system: each target has a package with its own promises, made of the parts here.
 //
-// The rules are those of docs/guarantees.md, which a test keeps equal to them. The default is exclusion: what no rule permits is a broken promise.
+// The default is exclusion: what nothing permits is a broken promise.
 package contract
 
 import (
@@ -11,41 +11,48 @@ import (
 	"github.com/assay-project/assay/checker"
 )
 
-// Conditions are a configuration and what happened to it.
-type Conditions struct {
-	Config
-	Facts
+// Promise is what one configuration of a system promises. The zero Promise excludes every anomaly, and promises neither copies nor linearizable reads.
+type Promise struct {
+	// Groups is the number of replication groups: partition p is in group p mod Groups. 0: not known.
+	Groups int
+	// Copies is on how many replicas a strongly acknowledged message is; 0 and 1 promise none beyond the leader's.
+	Copies int
+	// NoAcks: the producer asks for no acknowledgements, so that there are none.
+	NoAcks bool
+	// LinearReads reports whether reads under load are linearizable after what happened; nil: they never are.
+	LinearReads func(Facts) bool
+	// Permits lists what the configuration does not promise to prevent after what happened; nil: it prevents everything.
+	Permits func(Facts) []Permission
 }
 
-// Permission is one class of anomalies that a configuration does not promise to prevent under its conditions, within the span of
-// what happened.
+// Terms are what checkers have to know of a promise, after what happened.
+type Terms struct {
+	Copies      int  // see Promise
+	NoAcks      bool // see Promise
+	LinearReads bool // reads under load are linearizable
+}
+
+// After returns what the promise comes down to after what happened.
+func (p Promise) After(f Facts) (Contract, Terms) {
+	t := Terms{Copies: p.Copies, NoAcks: p.NoAcks, LinearReads: p.LinearReads != nil && p.LinearReads(f)}
+	if p.Permits == nil {
+		return Contract{}, t
+	}
+	return Contract{permitted: p.Permits(f)}, t
+}
+
+// Permission is one class of anomalies that a configuration does not promise to prevent, within the span of what happened.
 type Permission struct {
 	Span
 	Class checker.Class `json:"class"`
-	// Rows are the rows of the verification matrix (semantics.md) that say so.
+	// Rows name where the promise is written down, e.g. rows of a verification matrix.
 	Rows string `json:"rows"`
 	// Reason is one sentence for people.
 	Reason string `json:"reason"`
 }
 
-// Contract is what a configuration promises under its conditions. The zero Contract excludes every anomaly.
+// Contract is what a configuration promises after what happened. The zero Contract excludes every anomaly.
 type Contract struct{ permitted []Permission }
-
-// For returns the contract of a configuration under the conditions that a run had. A mode without rules excludes everything.
-func For(c Conditions) Contract {
-	var k Contract
-	if c.Mode != MasterSlave {
-		return k
-	}
-	for _, r := range Rules() {
-		for _, s := range r.spans(&c) {
-			for _, class := range r.Permits {
-				k.permitted = append(k.permitted, Permission{Span: s, Class: class, Rows: r.Rows, Reason: r.Reason})
-			}
-		}
-	}
-	return k
-}
 
 // Case is what a permission has to know of an anomaly.
 type Case struct {

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"math"
 	"slices"
+
+	"github.com/assay-project/assay/histories"
 )
 
 // AnyGroup is the group of what is about none in particular.
@@ -24,25 +26,25 @@ func (s Span) covers(c Case) bool {
 	return (s.Group == c.Group || s.Group == AnyGroup || c.Group == AnyGroup) && c.Seen >= s.From && c.Sent <= s.Until
 }
 
-// always is the span of what needs no event.
-func always() []Span { return []Span{{Group: AnyGroup, Until: math.MaxInt64}} }
+// Always is the span of what needs no event.
+func Always() []Span { return []Span{{Group: AnyGroup, Until: math.MaxInt64}} }
 
-// damages returns the spans of the damages of a kind. That of a wipe or a power loss ends when the node has caught up and everybody knows who leads; but a
-// follower that is ahead of a leader without its tail may be chosen by a promote much later, so that of a power loss lasts until the last one. The
-// others have no end: a flipped bit is found by the next start.
-func (c *Conditions) damages(is func(*Damage) bool) []Span {
+// DamageSpans returns the spans of the damages of a kind. That of a lost disk or lost unsynced bytes ends when the node has caught up and everybody knows who
+// leads; but a follower that is ahead of a leader without its tail may be chosen by a promote much later, so that of unsynced bytes lasts until the last
+// one. The others have no end: a flipped bit is found by the next start.
+func (f *Facts) DamageSpans(is func(*Damage) bool) []Span {
 	var spans []Span
-	for i := range c.Damages {
-		d := &c.Damages[i]
+	for i := range f.Damages {
+		d := &f.Damages[i]
 		if !is(d) {
 			continue
 		}
 		until := int64(math.MaxInt64)
-		switch d.Fault {
-		case "wipe":
-			until = c.quiet(d.Until)
-		case "power":
-			until = max(c.quiet(d.Until), c.promoted(d))
+		switch d.Harm {
+		case histories.HarmDisk:
+			until = f.quiet(d.Until)
+		case histories.HarmUnsynced:
+			until = max(f.quiet(d.Until), f.promoted(d))
 		}
 		spans = append(spans, Span{Group: d.Group, From: d.From, Until: until})
 	}
@@ -50,22 +52,22 @@ func (c *Conditions) damages(is func(*Damage) bool) []Span {
 }
 
 // promoted returns when everybody knew of the last promote of a damaged node's group; 0 when there was none.
-func (c *Conditions) promoted(d *Damage) int64 {
+func (f *Facts) promoted(d *Damage) int64 {
 	last := int64(0)
-	for i := range c.Promotions {
-		if p := &c.Promotions[i]; p.Group == d.Group || d.Group == AnyGroup {
-			last = max(last, c.quiet(p.Done))
+	for i := range f.Promotions {
+		if p := &f.Promotions[i]; p.Group == d.Group || d.Group == AnyGroup {
+			last = max(last, f.quiet(p.Done))
 		}
 	}
 	return last
 }
 
-// promotes returns the spans of the promotes of a kind, until the leader before has heard of it.
-func (c *Conditions) promotes(is func(*Promotion) bool) []Span {
+// PromoteSpans returns the spans of the promotes of a kind, until the leader before has heard of it.
+func (f *Facts) PromoteSpans(is func(*Promotion) bool) []Span {
 	var spans []Span
-	for i := range c.Promotions {
-		if p := &c.Promotions[i]; is(p) {
-			spans = append(spans, Span{Group: p.Group, From: p.From, Until: c.quiet(p.Done)})
+	for i := range f.Promotions {
+		if p := &f.Promotions[i]; is(p) {
+			spans = append(spans, Span{Group: p.Group, From: p.From, Until: f.quiet(p.Done)})
 		}
 	}
 	return spans

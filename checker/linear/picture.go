@@ -175,7 +175,7 @@ func (w *window) annotations() []porcupine.Annotation {
 		to = next
 	}
 	var all []porcupine.Annotation
-	for _, f := range w.m.v.Faults {
+	for _, f := range w.m.v.Strikes {
 		if f.Inject < to && (f.Heal == histories.Unset && f.To == logview.Never || f.Heal > from || f.Inject > from) && len(all) < maxFaults {
 			all = append(all, porcupine.Annotation{Tag: "faults", Start: f.Inject, Description: f.String(), BackgroundColor: "#ffe9b3"})
 		}

@@ -66,7 +66,7 @@ func (j *judge) compare(p *logview.Part, ref, r *replica, leads bool) {
 		j.behind++
 	}
 	d := &difference{a: checker.Anomaly{Class: checker.ReplicaDivergence, Part: p.ID}}
-	settled := leads && j.recovered() && ref.chain.Complete
+	settled := leads && j.v.Recovered() && ref.chain.Complete
 	j.v.Each(r.chain, func(m histories.Message, read *logview.Read) {
 		at := ref.log.Get(m.Offset)
 		switch {
@@ -146,17 +146,6 @@ func (d *difference) explain(p *logview.Part, ref, r *replica) string {
 		r.chain.Node, p.ID, ref.chain.End, ref.chain.Node, d.tail.count, d.tail.first.Value, d.tail.first.Offset)
 }
 
-// recovered reports whether the harness noted that the cluster was well again.
-func (j *judge) recovered() bool {
-	ok := false
-	for i := range j.v.Notes {
-		if n := &j.v.Notes[i]; n.Fault == logview.NoteRecovery {
-			ok = n.Err == ""
-		}
-	}
-	return ok
-}
-
 // copies reports acknowledged messages that fewer replicas hold than were promised. A replica that was not scanned gets the benefit of
 // the doubt, and where a fault may have destroyed what a disk held of them, too few copies are only counted: then lost-write is what counts.
 func (j *judge) copies(p *logview.Part) {
@@ -204,17 +193,17 @@ func (j *judge) count(p *logview.Part) []int {
 // What was sent after the heal was on no disk that the fault took from, but for a flipped bit: that is found at the next start, and what follows it is cut off.
 func (j *judge) destroyed(p *logview.Part) (until int64, promoted bool) {
 	until = histories.Unset
-	for i := range j.v.Faults {
-		f := &j.v.Faults[i]
-		if f.Nodes != "" && !p.Holds(f.Nodes) {
+	for i := range j.v.Strikes {
+		f := &j.v.Strikes[i]
+		if len(f.Nodes) > 0 && !p.Holds(f.Nodes) {
 			continue
 		}
-		switch f.Base() {
-		case "promote":
+		switch f.Harm {
+		case histories.HarmLeadership:
 			promoted = true
-		case "wipe", "power", "fsync", "full":
+		case histories.HarmDisk, histories.HarmUnsynced, histories.HarmWrites:
 			until = max(until, f.To)
-		case "corrupt":
+		case histories.HarmBits:
 			until = logview.Never
 		}
 	}

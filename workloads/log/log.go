@@ -6,23 +6,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
-	"github.com/assay-project/assay/checker"
-	"github.com/assay-project/assay/checker/availability"
-	"github.com/assay-project/assay/checker/delivery"
-	"github.com/assay-project/assay/checker/linear"
-	"github.com/assay-project/assay/checker/order"
-	"github.com/assay-project/assay/checker/replicas"
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/histories"
 )
 
+// Name is the workload's name.
+const Name = "log"
+
 // Topic is the one topic of the workload.
 const Topic = "log"
-
-// StallBudget is how long after a heal a partition may be without an acknowledgement, when no fault is on.
-const StallBudget = 10 * time.Second
 
 // Waits of Setup.
 const (
@@ -30,19 +25,48 @@ const (
 	setupTries = 100
 )
 
-// Config is what the workload does and what it may expect.
+// Options that the workload takes, in the spelling of --set.
+const (
+	OptPartitions = "partitions"
+	OptBatch      = "batch"
+	OptReadFrom   = "read-from" // leader, follower
+)
+
+const (
+	defaultPartitions = 3
+	mostPartitions    = 10_000
+	mostBatch         = 1000
+)
+
+// Config is what the workload does.
 type Config struct {
 	Partitions int // of the topic; 0 means 3
 	Batch      int // values per send; 0 means 1
 	// FromFollower reads from followers under load; each process stays with one of each partition until a read of it fails.
 	FromFollower bool
-	// Copies is on how many replicas an acknowledged message must be; 0 and 1 promise none beyond the leader's.
-	Copies int
-	// LinearReads judges reads under load for linearizability: set it where the configuration promises that (master-slave: reads of
-	// the leader, in a run without a promote).
-	LinearReads bool
-	// Stall is the availability budget; 0 means StallBudget.
-	Stall time.Duration
+	// NoScans: the system cannot be asked what one replica holds, so there are no scans in the end.
+	NoScans bool
+}
+
+// ParseConfig reads the options of the workload from all options in force; what is not there has its default.
+func ParseConfig(options map[string]string) (Config, error) {
+	cfg := Config{Partitions: defaultPartitions, Batch: 1, FromFollower: options[OptReadFrom] == "follower"}
+	for _, n := range []struct {
+		name string
+		to   *int
+		most int
+	}{{OptPartitions, &cfg.Partitions, mostPartitions}, {OptBatch, &cfg.Batch, mostBatch}} {
+		text, ok := options[n.name]
+		if !ok {
+			continue
+		}
+		v, err := strconv.Atoi(text)
+		if err != nil || v < 1 || v > n.most {
+			return Config{}, fmt.Errorf("option %s=%q: allowed are 1 to %d", n.name, text, n.most)
+		}
+		*n.to = v
+	}
+	return cfg, nil
 }
 
 // Workload is the workload log.
@@ -56,28 +80,35 @@ var _ harness.Workload = (*Workload)(nil)
 // New returns the workload.
 func New(cfg Config) (*Workload, error) {
 	if cfg.Partitions == 0 {
-		cfg.Partitions = 3
+		cfg.Partitions = defaultPartitions
 	}
 	if cfg.Batch == 0 {
 		cfg.Batch = 1
 	}
-	if cfg.Stall == 0 {
-		cfg.Stall = StallBudget
-	}
-	const most = 10_000
-	if cfg.Partitions < 1 || cfg.Partitions > most || cfg.Batch < 1 || cfg.Batch > most {
-		return nil, fmt.Errorf("workload log: partitions=%d batch=%d: each is from 1 to %d", cfg.Partitions, cfg.Batch, most)
+	if cfg.Partitions < 1 || cfg.Partitions > mostPartitions || cfg.Batch < 1 || cfg.Batch > mostBatch {
+		return nil, fmt.Errorf("workload log: partitions=%d batch=%d: want 1 to %d partitions and a batch of 1 to %d", cfg.Partitions, cfg.Batch, mostPartitions, mostBatch)
 	}
 	return &Workload{cfg: cfg}, nil
 }
 
 // Name implements harness.Workload.
-func (*Workload) Name() string { return "log" }
+func (*Workload) Name() string { return Name }
+
+// Functions implements harness.Workload.
+func (*Workload) Functions() []harness.Function {
+	read := harness.FieldHW | harness.FieldMsgs
+	return []harness.Function{
+		{Name: histories.Send, Answer: harness.FieldOffset | harness.FieldMsgs},
+		{Name: histories.Poll, ReadOnly: true, Answer: read},
+		{Name: histories.Final, ReadOnly: true, Answer: read},
+		{Name: histories.Scan, ReadOnly: true, Answer: read},
+	}
+}
 
 // Setup implements harness.Workload: it creates the topic. A cluster that cannot is expected to have it.
 func (w *Workload) Setup(ctx context.Context, c harness.Cluster) error {
-	w.groups = groupsOf(c)
-	maker, ok := c.(harness.TopicMaker)
+	w.groups = harness.GroupsOf(c)
+	maker, ok := harness.Can[harness.TopicMaker](c)
 	if !ok {
 		return nil
 	}
@@ -100,42 +131,32 @@ func (w *Workload) Generator(seed uint64) harness.Generator {
 	return newGenerator(&w.cfg, w.groups, seed)
 }
 
-// Finals implements harness.Workload: one final read per partition, and one scan per partition and node of its group.
-func (w *Workload) Finals(c harness.Cluster) []histories.Op {
-	var ops []histories.Op
-	groups := groupsOf(c)
+// Finals implements harness.Workload: one final read per partition, and then one scan per partition and node of its group.
+func (w *Workload) Finals(c harness.Cluster) [][]harness.FinalRead {
+	var finals, scans []harness.FinalRead
+	groups := harness.GroupsOf(c)
 	for p := range int32(w.cfg.Partitions) {
-		ops = append(ops, fullRead(histories.Final, p, ""))
-	}
-	for p := range int32(w.cfg.Partitions) {
+		finals = append(finals, fullRead(histories.Final, p, ""))
+		if w.cfg.NoScans {
+			continue
+		}
 		for _, n := range groups[harness.GroupOf(p, len(groups))] {
-			ops = append(ops, fullRead(histories.Scan, p, n))
+			scans = append(scans, fullRead(histories.Scan, p, n))
 		}
 	}
-	return ops
+	return [][]harness.FinalRead{finals, scans}
 }
 
-func fullRead(f string, part int32, node harness.NodeID) histories.Op {
+func fullRead(f string, part int32, node harness.NodeID) harness.FinalRead {
 	op := histories.New(histories.Invoke, 0, f)
 	op.Part, op.Node, op.From = part, string(node), 0
-	return op
+	return harness.FinalRead{Op: op, Next: readOn}
 }
 
-// Checkers implements harness.Workload.
-func (w *Workload) Checkers() []checker.Checker {
-	return []checker.Checker{
-		delivery.New(),
-		order.New(),
-		replicas.New(replicas.Config{Copies: w.cfg.Copies}),
-		linear.New(linear.Config{ReadsUnderLoad: w.cfg.LinearReads}),
-		availability.New(availability.Config{Budget: w.cfg.Stall}),
+// readOn asks from where the answer ended, until the end that the answer stated.
+func readOn(asked, answer histories.Op) (next histories.Op, done bool) {
+	if n := len(answer.Msgs); n > 0 {
+		asked.From = max(asked.From, answer.Msgs[n-1].Offset+1)
 	}
-}
-
-// groupsOf returns the members of each replication group; a cluster that knows no groups is one.
-func groupsOf(c harness.Cluster) [][]harness.NodeID {
-	if g, ok := c.(harness.Groups); ok {
-		return g.Groups()
-	}
-	return [][]harness.NodeID{c.Nodes()}
+	return asked, asked.From >= answer.HW
 }

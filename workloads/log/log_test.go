@@ -13,7 +13,7 @@ import (
 
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/histories"
-	"github.com/assay-project/assay/internal/fakecluster"
+	"github.com/assay-project/assay/harness/fakecluster"
 	"github.com/assay-project/assay/workloads/log"
 )
 

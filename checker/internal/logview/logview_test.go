@@ -72,11 +72,11 @@ func TestFaults(t *testing.T) {
 	healed.Index, healed.Time, healed.Fault, healed.Node = 5, 9e6, "kill", "n1"
 	v, err := Build(t.Context(), append(h, missed, undone, healed))
 	require.NoError(t, err)
-	require.Equal(t, []Fault{
-		{Name: "kill", Nodes: "n1", Inject: 0, Heal: 5, From: 1e6, To: 9e6},
-		{Name: "kill", Nodes: "n2", Inject: 1, Heal: histories.Unset, From: 2e6, To: Never},
-		{Name: "promote", Nodes: "n3", Inject: 2, Heal: histories.Unset, From: 3e6, To: 3e6},
-	}, v.Faults)
+	require.Equal(t, []histories.Strike{
+		{Fault: "kill", Name: "kill", Role: "one", Nodes: []string{"n1"}, Harm: histories.HarmNone, Inject: 0, Heal: 5, From: 1e6, To: 9e6, Effect: "seen"},
+		{Fault: "kill", Name: "kill", Role: "one", Nodes: []string{"n2"}, Harm: histories.HarmNone, Inject: 1, Heal: histories.Unset, From: 2e6, To: Never, Effect: "seen"},
+		{Fault: "promote", Name: "promote", Role: "one", Nodes: []string{"n3"}, Harm: histories.HarmLeadership, Instant: true, Inject: 2, Heal: histories.Unset, From: 3e6, To: 3e6, Effect: "seen"},
+	}, v.Strikes)
 	require.Len(t, v.Between(10e6, 11e6), 1)
 	require.Equal(t, "kill n2 at 0.002s", v.Between(10e6, 11e6)[0].String())
 }

@@ -9,12 +9,8 @@ import (
 
 func (v *View) sortParts() {
 	slices.SortFunc(v.Parts, func(a, b *Part) int { return int(a.ID) - int(b.ID) })
-	for _, n := range v.Notes {
-		if n.Fault == NoteLeader {
-			if p := v.parts[n.Part]; p != nil {
-				p.Leader = n.Node
-			}
-		}
+	for _, p := range v.Parts {
+		p.Leader = v.Events.Leader(p.ID)
 	}
 	v.inTruth = make([]bool, len(v.Sends))
 }
@@ -124,14 +120,9 @@ func (p *Part) ScanOf(node string) (Chain, bool) {
 	return Chain{}, false
 }
 
-// Holds reports whether a scan of one of nodes, which are separated by commas, was asked for: whether one of them has a replica of p.
-func (p *Part) Holds(nodes string) bool {
-	for n := range strings.SplitSeq(nodes, ",") {
-		if slices.Contains(p.Tried, n) {
-			return true
-		}
-	}
-	return false
+// Holds reports whether a scan of one of nodes was asked for: whether one of them has a replica of p.
+func (p *Part) Holds(nodes []string) bool {
+	return slices.ContainsFunc(nodes, func(n string) bool { return slices.Contains(p.Tried, n) })
 }
 
 // Each calls do for every message of a chain. Where chunks overlap, a message comes once per chunk.

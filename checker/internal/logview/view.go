@@ -10,14 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math"
-	"slices"
 
 	"github.com/assay-project/assay/histories"
 )
-
-// Never is the Return of what did not return, or returned without saying what happened.
-const Never = math.MaxInt64
 
 // checkEvery is after how many operations a loop looks at its context.
 const checkEvery = 1 << 14
@@ -103,10 +98,9 @@ type View struct {
 	Sends []Send
 	Reads []Read
 	Parts []*Part // by ID
-	// Faults are those that took place, in order of injection.
-	Faults []Fault
-	// Notes are copies of the ops that note something.
-	Notes []histories.Op
+	// Events are what the nemesis and the harness did; Strikes are those of them that took place, in the order of their injections.
+	Events  *histories.Events
+	Strikes []histories.Strike
 	// Problem says why the history cannot be judged at all; empty mostly.
 	Problem string
 	// LoadEnd is the time of the last invocation of a send, ns.
@@ -126,14 +120,18 @@ func BuildSound(ctx context.Context, h histories.Reader) (*View, error) {
 	return v, err
 }
 
-// Build reads h. It fails only when ctx ends.
+// Build reads h. It fails only when ctx ends. Of a Cached history it returns the view that is there.
 func Build(ctx context.Context, h histories.Reader) (*View, error) {
+	if c, ok := h.(*Cached); ok {
+		return c.view, nil
+	}
 	v := &View{parts: make(map[int32]*Part)}
 	if ops, ok := h.(histories.History); ok { // growing by copies would be half of all the work
 		v.Sends, v.Reads = make([]Send, 0, len(ops)/4+1), make([]Read, 0, len(ops)/4+1)
 	}
 	n := 0
-	for inv, done := range histories.Pairs(tee{h, v.addNemesis}) {
+	var events histories.EventReader
+	for inv, done := range histories.Pairs(tee{h, events.Add}) {
 		if n++; n%checkEvery == 0 && ctx.Err() != nil {
 			return nil, fmt.Errorf("out of time while reading the history: %w", ctx.Err())
 		}
@@ -144,13 +142,29 @@ func Build(ctx context.Context, h histories.Reader) (*View, error) {
 			v.addRead(inv, done)
 		}
 	}
-	v.Faults = slices.DeleteFunc(v.Faults, func(f Fault) bool { return f.missed })
+	v.Events = events.Events()
+	v.Strikes = v.Events.Struck()
 	v.sortParts()
 	for _, p := range v.Parts {
 		v.chains(p)
 		v.findTruth(p)
 	}
 	return v, nil
+}
+
+// Cached is a history whose view is built already: several judges of one history share it.
+type Cached struct {
+	histories.Reader
+	view *View
+}
+
+// Cache builds the view of a history for all who judge it.
+func Cache(h histories.Reader) (*Cached, *View) {
+	v, err := Build(context.Background(), h)
+	if err != nil { // cannot happen: only the end of its context is an error
+		panic(fmt.Sprintf("building the view of a history: %v", err))
+	}
+	return &Cached{Reader: h, view: v}, v
 }
 
 // tee shows the ops of the nemesis to a function as they pass by, so that the history is read only once.
@@ -273,6 +287,20 @@ func (p *Part) tried(node string) {
 
 // SendOf returns the index of the Send of a value, -1 if the value was never sent.
 func (v *View) SendOf(value int64) int32 { return v.byValue.Get(value) - 1 }
+
+// Strong reports whether a message was acknowledged ok.
+func (v *View) Strong(value int64) bool {
+	s := v.SendOf(value)
+	return s >= 0 && v.Sends[s].Type == histories.OK
+}
+
+// SentAt returns when the send of a message was invoked, ns; 0 if it was never sent.
+func (v *View) SentAt(value int64) int64 {
+	if s := v.SendOf(value); s >= 0 {
+		return v.Sends[s].Call
+	}
+	return 0
+}
 
 // InTruth reports whether the final truth of its partition holds the i-th Send. It is false where no truth is known.
 func (v *View) InTruth(i int32) bool { return v.inTruth[i] }

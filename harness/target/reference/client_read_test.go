@@ -16,7 +16,7 @@ import (
 
 	"github.com/assay-project/assay/broker/kafka"
 	"github.com/assay-project/assay/histories"
-	"github.com/assay-project/assay/internal/kafkafake"
+	"github.com/assay-project/assay/broker/kafka/kafkafake"
 )
 
 // Final reads go on until the high watermark, whatever a chunk may hold; scans until the log end of the node that they name.

@@ -20,7 +20,7 @@ import (
 	"github.com/assay-project/assay/broker/kafka"
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/histories"
-	"github.com/assay-project/assay/internal/kafkafake"
+	"github.com/assay-project/assay/broker/kafka/kafkafake"
 	"github.com/assay-project/assay/internal/netsim"
 )
 

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/assay-project/assay/harness"
-	"github.com/assay-project/assay/harness/experiment"
+	"github.com/assay-project/assay/experiment"
 	"github.com/assay-project/assay/report"
 )
 

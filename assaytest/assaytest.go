@@ -22,7 +22,7 @@ import (
 	"testing/synctest"
 
 	"github.com/assay-project/assay/harness"
-	"github.com/assay-project/assay/harness/experiment"
+	"github.com/assay-project/assay/experiment"
 )
 
 // StoreEnv names a directory in which runs that fail are kept. Without it they are kept in a temporary directory that outlives the test.

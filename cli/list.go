@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/assay-project/assay/harness/experiment"
+	"github.com/assay-project/assay/experiment"
 )
 
 // listNames are what `assay list` knows, in the order of its help.

@@ -1,4 +1,9 @@
-package harness
+// Package judge says what a recorded run is worth: it lets the checkers judge the history, holds what they find against the contract, asks whether the history
+// proves anything at all, and makes one verdict of it.
+//
+// It is pure: it knows histories, checkers and contracts, and neither clusters nor workloads nor faults. What a workload's history has to show is told it by
+// Rules, what a fault can destroy by the history itself.
+package judge
 
 import (
 	"context"
@@ -9,60 +14,38 @@ import (
 
 	"github.com/assay-project/assay/checker"
 	"github.com/assay-project/assay/checker/contract"
+	"github.com/assay-project/assay/checker/internal/logview"
 	"github.com/assay-project/assay/histories"
 )
 
-// Exit codes, and with them verdicts (DESIGN section 6). They are ranked by WorseExit, never by comparing numbers.
-const (
-	ExitValid     = 0 // no anomaly
-	ExitError     = 1 // the harness failed or was used wrongly: nothing is said about the system
-	ExitUnknown   = 2 // idle run, fault without effect, checker out of time, run interrupted
-	ExitInvalid   = 3 // an anomaly that the contract excludes
-	ExitPermitted = 4 // anomalies, all of them permitted
-)
-
-// VerdictName returns the name of an exit code's verdict. Any number that is no exit code of a run is an error.
-func VerdictName(exit int) string {
-	switch exit {
-	case ExitValid:
-		return "valid"
-	case ExitUnknown:
-		return "unknown"
-	case ExitInvalid:
-		return "invalid"
-	case ExitPermitted:
-		return "permitted"
-	}
-	return "error"
-}
-
-// WorseExit returns the one of two exit codes that decides: 1 over 3 over 2 over 4 over 0. Any other number counts as 1.
-func WorseExit(a, b int) int {
-	if exitRank(a) >= exitRank(b) {
-		return a
-	}
-	return b
-}
-
-func exitRank(exit int) int {
-	if i := slices.Index([]int{ExitValid, ExitPermitted, ExitUnknown, ExitInvalid}, exit); i >= 0 {
-		return i
-	}
-	return 4
-}
-
-// JudgeInput is a recorded run and what it is judged by.
-type JudgeInput struct {
-	History  histories.Reader
+// Rules say how the histories of a workload are judged.
+type Rules struct {
 	Checkers []checker.Checker
-	// Config is the configuration under test, from which the contract follows. nil: nothing is known of it, so nothing is
-	// permitted.
-	Config *contract.Config
+	Evidence Evidence
+}
+
+// Evidence says what must be in a history for it to count.
+type Evidence struct {
+	// Load are the functions of the load, whose ops are counted in the summary. nil: all but the final reads and scans.
+	Load []string
+	// Acknowledged are the functions of which some op must have succeeded.
+	Acknowledged []string
+}
+
+// Input is a recorded run and what it is judged by.
+type Input struct {
+	History histories.Reader
+	// Rules are those of the workload, given what the configuration promises after what happened.
+	Rules func(contract.Terms) Rules
+	// Promise is that of the configuration under test. Its zero value permits nothing.
+	Promise contract.Promise
+	// NoScans: the system cannot be asked what one replica holds, so that missing scans prove nothing.
+	NoScans bool
 	// Faults are the faults that the run was to have, as on the command line. nil: those that the history names.
 	Faults []string
 	// Timeout bounds the checkers together; 0: only ctx does.
 	Timeout time.Duration
-	// Err is the error of Run, or why the history cannot be trusted; nil: none.
+	// Err is the error of the run, or why the history cannot be trusted; nil: none.
 	Err error
 	// Interrupted: the run ended early. A history that says so itself is believed too.
 	Interrupted bool
@@ -74,7 +57,7 @@ type Judgement struct {
 	Interrupted bool
 	Unknown     []string // why the run says less than it could, whatever the exit code; an error of the harness is the first
 	Anomalies   []AnomalySummary
-	Ops         OpCounts // sends and polls, not the final reads
+	Ops         histories.OpCounts // of the load, not of the final reads
 	Faults      []FaultRecord
 	Contract    contract.Contract
 	Report      checker.Report
@@ -103,25 +86,24 @@ func (j *Judgement) Fill(s *Summary) {
 // The exit code is 1 with an error of the harness; else 3 with an anomaly that the contract excludes; else 2 when a checker could not
 // decide, a final read is missing or the run was interrupted, because what was not looked at may be excluded; else 4 with anomalies; else 2
 // when the run proves nothing: idle, without an acknowledgement, or with a fault that had no effect; else 0.
-func Judge(ctx context.Context, in JudgeInput) Judgement {
+func Judge(ctx context.Context, in Input) Judgement {
 	start := time.Now()
 	if in.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, in.Timeout)
 		defer cancel()
 	}
-	j := Judgement{Report: checker.Run(ctx, in.History, in.Checkers...)}
-	ev := collect(in.History)
-	j.Faults, j.Ops, j.Interrupted = ev.faults, ev.ops, in.Interrupted || ev.interrupted
-	groups, known := 1, 0
-	if in.Config != nil {
-		known = in.Config.Groups
-		groups = in.Config.Groups
-		j.Contract = contract.For(contract.Conditions{Config: *in.Config, Facts: contract.FactsOf(ev.nemesis)})
+	history, view := logview.Cache(in.History) // one view, and with it one end state, for everybody
+	k, terms := in.Promise.After(contract.FactsOf(view.Events))
+	rules := in.Rules(terms)
+	ev := collect(view, history, rules.Evidence)
+	j := Judgement{
+		Contract: k, Report: checker.Run(ctx, history, rules.Checkers...), Faults: faultRecords(view.Events.Strikes), Ops: ev.ops,
+		Interrupted: in.Interrupted || view.Events.Interrupted(),
 	}
-	excluded := j.sort(in.History, groups)
+	excluded := j.sort(newPermits(view, history, &in, &j))
 	undecided := j.undecided(&ev)
-	empty := emptiness(&ev, in.Faults, known, j.Interrupted)
+	empty := ev.emptiness(&in, j.Interrupted)
 	j.Unknown = append(append([]string{}, undecided...), empty...)
 	j.Exit = ExitValid
 	switch {
@@ -148,9 +130,8 @@ func Judge(ctx context.Context, in JudgeInput) Judgement {
 func OneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // sort sums up the anomalies by class and by whether they are permitted, and reports whether some are not.
-func (j *Judgement) sort(h histories.Reader, groups int) (excluded bool) {
+func (j *Judgement) sort(permits *permits) (excluded bool) {
 	all := j.Report.Anomalies()
-	permits := newPermits(h, &j.Contract, groups, all)
 	j.permits = permits
 	type key struct {
 		class     checker.Class
@@ -184,17 +165,6 @@ func (j *Judgement) sort(h histories.Reader, groups int) (excluded bool) {
 	return excluded
 }
 
-// CompareAnomalies orders anomalies as people read them: what the contract excludes first, and among those the weightiest class.
-func CompareAnomalies(a, b AnomalySummary) int {
-	switch {
-	case a.Permitted == b.Permitted:
-		return a.Class.Weight() - b.Class.Weight()
-	case b.Permitted:
-		return -1
-	}
-	return 1
-}
-
 func sentence(explanation, why string) string {
 	if why == "" {
 		return explanation
@@ -216,8 +186,8 @@ func (j *Judgement) undecided(ev *evidence) []string {
 	if j.Interrupted {
 		reasons = append(reasons, "the run was interrupted")
 	}
-	if ev.unwell != "" && j.Report.Count(checker.Stall) == 0 {
-		reasons = append(reasons, "the cluster was not well again after the faults: "+ev.unwell)
+	if ev.unwell() != "" && j.Report.Count(checker.Stall) == 0 {
+		reasons = append(reasons, "the cluster was not well again after the faults: "+ev.unwell())
 	}
 	return append(reasons, ev.missing(j.Interrupted)...)
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/assay-project/assay/harness/assaytest"
+	"github.com/assay-project/assay/assaytest"
 	"github.com/assay-project/assay/harness/cluster/docker"
 	"github.com/assay-project/assay/histories"
 	"github.com/assay-project/assay/internal/dockertest"

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/assay-project/assay/harness/cluster/sim"
-	"github.com/assay-project/assay/harness/experiment"
+	"github.com/assay-project/assay/experiment"
 	"github.com/assay-project/assay/report"
 )
 

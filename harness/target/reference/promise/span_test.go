@@ -1,4 +1,4 @@
-package contract_test
+package promise_test
 
 import (
 	"math"
@@ -56,7 +56,7 @@ func TestCovers(t *testing.T) {
 		{"forced, cut off before", forcedAt(on(1, 3)), contract.Case{Group: 1, Seen: 60 * sec, Sent: 13 * sec}, false},
 		{"forced, never healed", forcedAt(on(8, 0), contract.Strike{From: 9 * sec, Until: math.MaxInt64}), contract.Case{Group: 1, Seen: 60 * sec, Sent: 59 * sec}, true},
 	} {
-		k := contract.For(contract.Conditions{Config: async("async"), Facts: c.facts})
+		k := after(async("async"), c.facts)
 		ok, why := k.Covers(checker.LostWrite, c.of)
 		require.Equal(t, c.want, ok, c.what)
 		require.Equal(t, c.want, why != "", c.what)
@@ -69,7 +69,7 @@ func TestCovers(t *testing.T) {
 func TestDamageOfUnknownGroup(t *testing.T) {
 	stray := hit("wipe", "n3", true, 10, 20)
 	stray.Group = contract.AnyGroup
-	k := contract.For(contract.Conditions{Config: sync(2, "sync"), Facts: facts(hit("wipe", "n1", true, 10, 20), stray)})
+	k := after(sync(2, "sync"), facts(hit("wipe", "n1", true, 10, 20), stray))
 	for _, group := range []int{0, 1} {
 		ok, _ := k.Covers(checker.LostWrite, contract.Case{Group: group, Seen: 60 * sec})
 		require.True(t, ok)
@@ -78,7 +78,7 @@ func TestDamageOfUnknownGroup(t *testing.T) {
 
 // A follower that stays refused is as well as it can be in the group whose leader lost its tail, and nowhere else.
 func TestDivergenceByGroup(t *testing.T) {
-	k := contract.For(contract.Conditions{Config: async("async"), Facts: facts(hit("power", "n1", true, 10, 12))})
+	k := after(async("async"), facts(hit("power", "n1", true, 10, 12)))
 	require.True(t, k.DivergencePermitted(0))
 	require.False(t, k.DivergencePermitted(1))
 }

@@ -1,8 +1,10 @@
-package contract
+package promise
 
 import (
 	"fmt"
 	"strconv"
+
+	"github.com/assay-project/assay/checker/contract"
 )
 
 // Values of Config, in the spelling of the command line.
@@ -29,6 +31,8 @@ type Config struct {
 	Acks        string // "all", "1", "0"
 	Idempotence bool
 	Retries     int // by the producer
+	// FollowerReads: reads under load ask followers.
+	FollowerReads bool
 }
 
 // Default returns the configuration of a mode without options.
@@ -58,6 +62,11 @@ func Parse(mode string, nodes int, options map[string]string) (Config, error) {
 			return Config{}, err
 		}
 	}
+	from := "leader"
+	if err := oneOf(options, "read-from", &from, []string{"leader", "follower"}); err != nil {
+		return Config{}, err
+	}
+	c.FollowerReads = from == "follower"
 	if c.Acks == "-1" {
 		c.Acks = "all"
 	}
@@ -67,13 +76,13 @@ func Parse(mode string, nodes int, options map[string]string) (Config, error) {
 		}
 	}
 	if c.Groups < 1 || c.Copies < 1 || c.Retries < 0 {
-		return Config{}, fmt.Errorf("contract: groups=%d copies=%d retries=%d: groups and copies are at least 1, retries at least 0", c.Groups, c.Copies, c.Retries)
+		return Config{}, fmt.Errorf("groups=%d copies=%d retries=%d: groups and copies are at least 1, retries at least 0", c.Groups, c.Copies, c.Retries)
 	}
 	c.Nodes = nodes / c.Groups
 	if v, ok := options["idempotence"]; ok {
 		b, err := strconv.ParseBool(v)
 		if err != nil {
-			return Config{}, fmt.Errorf("contract: idempotence=%q: want true or false", v)
+			return Config{}, fmt.Errorf("idempotence=%q: want true or false", v)
 		}
 		c.Idempotence = b
 	}
@@ -91,7 +100,7 @@ func oneOf(options map[string]string, key string, to *string, want []string) err
 			return nil
 		}
 	}
-	return fmt.Errorf("contract: %s=%q: want one of %q", key, v, want)
+	return fmt.Errorf("%s=%q: want one of %q", key, v, want)
 }
 
 func number(options map[string]string, key string, to *int) error {
@@ -101,7 +110,7 @@ func number(options map[string]string, key string, to *int) error {
 	}
 	n, err := strconv.Atoi(v)
 	if err != nil {
-		return fmt.Errorf("contract: %s=%q is no number", key, v)
+		return fmt.Errorf("%s=%q is no number", key, v)
 	}
 	*to = n
 	return nil
@@ -114,6 +123,37 @@ func (c *Config) NeededCopies() int {
 		return 1
 	}
 	return c.Copies
+}
+
+// Promise returns what the configuration promises.
+func (c Config) Promise() contract.Promise {
+	return contract.Promise{
+		Groups: c.Groups, Copies: c.NeededCopies(), NoAcks: c.Acks == "0",
+		LinearReads: func(f contract.Facts) bool { return c.linearReads(f) },
+		Permits:     func(f contract.Facts) []contract.Permission { return c.permits(f) },
+	}
+}
+
+// linearReads reports whether reads under load are linearizable: those of a master-slave leader are while nobody promotes another one, where an
+// acknowledged message is visible at once, with acks=all or when everything appended is visible.
+func (c *Config) linearReads(f contract.Facts) bool {
+	return (c.Acks == "all" || c.Visible == Appended) && !c.FollowerReads && len(f.Promotions) == 0
+}
+
+// permits applies the rules. A mode without rules excludes everything.
+func (c *Config) permits(f contract.Facts) []contract.Permission {
+	if c.Mode != MasterSlave {
+		return nil
+	}
+	var all []contract.Permission
+	for _, r := range Rules() {
+		for _, s := range r.spans(&conditions{Config: c, Facts: &f}) {
+			for _, class := range r.Permits {
+				all = append(all, contract.Permission{Span: s, Class: class, Rows: r.Rows, Reason: r.Reason})
+			}
+		}
+	}
+	return all
 }
 
 // tears reports whether a power loss of a node may take what that node had confirmed by the time of a strong acknowledgement.

@@ -16,7 +16,7 @@ import (
 
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/harness/cluster/sim"
-	"github.com/assay-project/assay/harness/experiment"
+	"github.com/assay-project/assay/experiment"
 	"github.com/assay-project/assay/histories"
 )
 

@@ -1,4 +1,4 @@
-// Package fakecluster is a system under test that consists of a few slices: for tests of harness, nemesis and workloads, which need
+// Package fakecluster is a system under test that consists of a few slices: for tests of workloads, faults and checkers, which need
 // something to drive, hurt and read, whose every answer and mistake the test decides. It is no simulation of a broker: see harness/cluster/sim.
 //
 // It works inside and outside a synctest bubble.
@@ -254,7 +254,7 @@ func (c *Cluster) replicate(group, lag int) {
 func (c *Cluster) Groups() [][]harness.NodeID { return slices.Clone(c.groups) }
 
 // State implements harness.Groups. Asking for it lets the followers catch up, as time would.
-func (c *Cluster) State(_ context.Context, id harness.NodeID) (harness.NodeState, error) {
+func (c *Cluster) State(_ context.Context, _ int, id harness.NodeID) (harness.NodeState, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := c.nodes[id]

@@ -1,4 +1,4 @@
-package contract_test
+package promise_test
 
 import (
 	"flag"
@@ -10,11 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-project/assay/checker/contract"
+	"github.com/assay-project/assay/harness/target/reference/promise"
 )
 
 var update = flag.Bool("update", false, "write the tables of docs/guarantees.md anew")
 
-const guarantees = "../../docs/guarantees.md"
+const guarantees = "../../../../docs/guarantees.md"
 
 // TestGuaranteesAreTheRules holds docs/guarantees.md against the rules: its tables are made from them.
 func TestGuaranteesAreTheRules(t *testing.T) {
@@ -31,7 +32,7 @@ func TestGuaranteesAreTheRules(t *testing.T) {
 			text = head + begin + want + end + foot
 			continue
 		}
-		require.Equal(t, want, got, "docs/guarantees.md differs from the rules: go test ./checker/contract -update writes it anew")
+		require.Equal(t, want, got, "docs/guarantees.md differs from the rules: go test ./harness/target/reference/promise -update writes it anew")
 	}
 	if *update {
 		require.NoError(t, os.WriteFile(guarantees, []byte(text), 0o644))
@@ -42,7 +43,7 @@ func TestGuaranteesAreTheRules(t *testing.T) {
 func rulesTable() string {
 	var b strings.Builder
 	b.WriteString("| under this condition | is permitted | because | rows |\n|---|---|---|---|\n")
-	for _, r := range contract.Rules() {
+	for _, r := range promise.Rules() {
 		var names []string
 		for _, c := range r.Permits {
 			names = append(names, "`"+string(c)+"`")
@@ -78,12 +79,12 @@ func scenarios() []scenario {
 func faultsTable() string {
 	var b strings.Builder
 	b.WriteString("| fault | async, flush=async | async, flush=sync | sync, copies=2, flush=async | sync, copies=2, flush=leader | sync, copies=2, flush=sync |\n|---|---|---|---|---|---|\n")
-	configs := []contract.Config{async("async"), async("sync"), sync(2, "async"), sync(2, "leader"), sync(2, "sync")}
+	configs := []promise.Config{async("async"), async("sync"), sync(2, "async"), sync(2, "leader"), sync(2, "sync")}
 	for _, s := range scenarios() {
 		fmt.Fprintf(&b, "| %s |", s.name)
 		for _, c := range configs {
-			k := contract.For(contract.Conditions{Config: c, Facts: s.facts})
-			if strings.HasSuffix(s.name, "safe promote") && c.Replication == contract.Async {
+			k := after(c, s.facts)
+			if strings.HasSuffix(s.name, "safe promote") && c.Replication == promise.Async {
 				b.WriteString(" cannot be had |") // with one copy, a safe promote needs the wiped node's answer
 				continue
 			}

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/assay-project/assay/harness/experiment"
+	"github.com/assay-project/assay/experiment"
 )
 
 // teardown is how much of the test's time is kept for healing, stopping and judging.

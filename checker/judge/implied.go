@@ -1,4 +1,4 @@
-package harness
+package judge
 
 import (
 	"cmp"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/assay-project/assay/checker"
 	"github.com/assay-project/assay/checker/contract"
+	"github.com/assay-project/assay/checker/internal/logview"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -45,18 +46,19 @@ type vanished struct {
 type offsetRange struct{ from, to int64 }
 
 // newPermits looks at the history only if it matters: if some anomaly may be permitted, and again if one may be for what it follows from.
-func newPermits(h histories.Reader, c *contract.Contract, groups int, all []checker.Anomaly) *permits {
-	p := &permits{contract: c, groups: groups, times: make(map[int64]int64), sent: make(map[int64]int64)}
-	if len(all) == 0 || len(c.Permissions()) == 0 {
+func newPermits(v *logview.View, h histories.Reader, in *Input, j *Judgement) *permits {
+	p := &permits{contract: &j.Contract, groups: in.Promise.Groups, times: make(map[int64]int64), sent: make(map[int64]int64)}
+	all, k := j.Report.Anomalies(), &j.Contract
+	if len(all) == 0 || len(k.Permissions()) == 0 {
 		return p
 	}
-	p.index(h, all)
-	lost, _ := c.Permits(checker.LostWrite)
-	rolled, _ := c.Permits(checker.RolledBackRead)
+	p.index(v, h, all)
+	lost, _ := k.Permits(checker.LostWrite)
+	rolled, _ := k.Permits(checker.RolledBackRead)
 	if (lost || rolled) && slices.ContainsFunc(all, func(a checker.Anomaly) bool { return contract.Implied(a.Class) || a.Class == checker.NonmonotonicSend }) {
-		p.parts = vanishedOf(h, func(part int32) bool {
+		p.parts = vanishedOf(v, func(part int32) bool {
 			at := contract.Case{Group: p.group(part), Seen: math.MaxInt64}
-			ok, _ := c.Covers(checker.LostWrite, at)
+			ok, _ := k.Covers(checker.LostWrite, at)
 			return !ok
 		})
 	}
@@ -64,15 +66,19 @@ func newPermits(h histories.Reader, c *contract.Contract, groups int, all []chec
 }
 
 // index notes the times of all witnesses, and when lost messages were sent.
-func (p *permits) index(h histories.Reader, all []checker.Anomaly) {
+func (p *permits) index(v *logview.View, h histories.Reader, all []checker.Anomaly) {
 	const wanted = -1
 	for i := range all {
 		for _, w := range all[i].Witnesses {
 			p.times[w] = wanted
 		}
-		if all[i].Class == checker.LostWrite {
-			for _, v := range all[i].Values {
-				p.sent[v] = wanted
+		if all[i].Class != checker.LostWrite {
+			continue
+		}
+		for _, value := range all[i].Values {
+			p.sent[value] = wanted
+			if s := v.SendOf(value); s >= 0 {
+				p.sent[value] = v.Sends[s].Call
 			}
 		}
 	}
@@ -85,20 +91,6 @@ func (p *permits) index(h histories.Reader, all []checker.Anomaly) {
 			continue
 		}
 		p.times[op.Index] = op.Time
-		if op.F == histories.Send && op.Type == histories.Invoke {
-			p.invoked(op)
-		}
-	}
-}
-
-func (p *permits) invoked(op *histories.Op) {
-	if _, ok := p.sent[op.Value]; ok {
-		p.sent[op.Value] = op.Time
-	}
-	for _, m := range op.Msgs {
-		if _, ok := p.sent[m.Value]; ok {
-			p.sent[m.Value] = op.Time
-		}
 	}
 }
 
@@ -107,7 +99,7 @@ func (p *permits) group(part int32) int {
 	if part < 0 {
 		return contract.AnyGroup
 	}
-	return GroupOf(part, p.groups)
+	return groupOf(part, p.groups)
 }
 
 // caseOf returns what the contract has to know of a. An anomaly without witnesses may have been seen at any time.
@@ -206,114 +198,90 @@ type place struct {
 	kept   bool  // it is in the end state
 }
 
-// partHistory is what a history says about the messages of one partition.
+// partHistory is what a history says about where the messages of one partition were.
 type partHistory struct {
-	ev     *partEvidence
 	places map[int64]place // by value
-	strong map[int64]bool  // values that were acknowledged ok
-	sent   map[int64]int64 // value -> time of its send's invocation
 	ends   map[int64]int64 // committed end that a poll stated -> the first time
-	finals map[int64]bool  // values in final reads
-	scans  map[string]map[int64]bool
+}
+
+func (p *partHistory) add(m histories.Message, at int64) {
+	if _, ok := p.places[m.Value]; !ok && m.Offset != histories.Unset {
+		p.places[m.Value] = place{offset: m.Offset, at: at}
+	}
 }
 
 // vanishedOf finds what vanished from each partition. Where weakOnly, strongly acknowledged messages may not vanish.
-func vanishedOf(h histories.Reader, weakOnly func(part int32) bool) map[int32]*vanished {
-	ev := collect(h)
+func vanishedOf(v *logview.View, weakOnly func(part int32) bool) map[int32]*vanished {
 	parts := make(map[int32]*partHistory)
-	for id, p := range ev.parts {
-		parts[id] = &partHistory{
-			ev: p, places: make(map[int64]place), strong: make(map[int64]bool), sent: make(map[int64]int64), ends: make(map[int64]int64),
-			finals: make(map[int64]bool), scans: make(map[string]map[int64]bool),
+	for _, p := range v.Parts {
+		parts[p.ID] = &partHistory{places: make(map[int64]place), ends: make(map[int64]int64)}
+	}
+	read := func(r *logview.Read) {
+		p := parts[r.Part]
+		if _, ok := p.ends[r.HW]; !ok && r.F == histories.Poll && r.HW > 0 {
+			p.ends[r.HW] = r.Return
+		}
+		for _, m := range r.Msgs {
+			p.add(m, r.Return)
 		}
 	}
-	for op := range h.Ops() {
-		if p := parts[op.Part]; p != nil && op.Process != histories.NemesisProcess {
-			p.add(op)
+	next := 0 // sends and reads are each in the order of their completions
+	for i := range v.Sends {
+		s := &v.Sends[i]
+		if s.Type != histories.OK && s.Type != histories.Weak {
+			continue
 		}
+		for ; next < len(v.Reads) && v.Reads[next].Done < s.Done; next++ {
+			read(&v.Reads[next])
+		}
+		parts[s.Part].add(histories.Message{Offset: s.Offset, Value: s.Value}, s.Return)
+	}
+	for ; next < len(v.Reads); next++ {
+		read(&v.Reads[next])
 	}
 	all := make(map[int32]*vanished)
-	for id, p := range parts {
-		all[id] = p.vanished(weakOnly(id))
+	for _, p := range v.Parts {
+		all[p.ID] = parts[p.ID].vanished(v, p, weakOnly(p.ID))
 	}
 	return all
 }
 
-// add takes an invocation of a send, or the completion of an op that has results.
-func (p *partHistory) add(op *histories.Op) {
-	msgs := op.Msgs
-	if op.F == histories.Send && len(msgs) == 0 {
-		msgs = []histories.Message{{Offset: op.Offset, Value: op.Value}}
-	}
-	switch op.Type {
-	case histories.Invoke:
-		for _, m := range msgs {
-			p.sent[m.Value] = op.Time
-		}
-		return
-	case histories.OK, histories.Weak:
-	default:
-		return
-	}
-	if _, ok := p.ends[op.HW]; !ok && op.F == histories.Poll && op.HW > 0 {
-		p.ends[op.HW] = op.Time
-	}
-	for _, m := range msgs {
-		if _, ok := p.places[m.Value]; !ok && m.Offset != histories.Unset {
-			p.places[m.Value] = place{offset: m.Offset, at: op.Time}
-		}
-		switch op.F {
-		case histories.Send:
-			p.strong[m.Value] = p.strong[m.Value] || op.Type == histories.OK
-		case histories.Final:
-			p.finals[m.Value] = true
-		case histories.Scan:
-			if p.scans[op.Node] == nil {
-				p.scans[op.Node] = make(map[int64]bool)
-			}
-			p.scans[op.Node][m.Value] = true
-		}
-	}
-}
-
 // vanished compares what was known to be in the partition with what is in the end.
-func (p *partHistory) vanished(weakOnly bool) *vanished {
-	v := &vanished{values: make(map[int64]bool), broken: make(map[int64]bool)}
-	end := p.finals
-	switch {
-	case p.ev.read:
-	case p.ev.scanned():
-		end = p.scans[p.ev.leader]
-	default:
-		return v
+func (h *partHistory) vanished(v *logview.View, p *logview.Part, weakOnly bool) *vanished {
+	gone := &vanished{known: p.Truth.Known, values: make(map[int64]bool), broken: make(map[int64]bool)}
+	if !gone.known {
+		return gone
 	}
-	v.known = true
-	all := make([]place, 0, len(p.places))
+	end := make(map[int64]bool)
+	for _, c := range p.Truth.Chains {
+		v.Each(c, func(m histories.Message, _ *logview.Read) { end[m.Value] = true })
+	}
+	all := make([]place, 0, len(h.places))
 	holder := make(map[int64]int64) // offset -> the value that is there in the end
-	for value, at := range p.places {
+	for value, at := range h.places {
 		switch {
 		case end[value]:
 			at.kept = true
 			holder[at.offset] = value
-		case weakOnly && p.strong[value]:
+		case weakOnly && v.Strong(value):
 			at.kept = true // so that it makes no range
-			v.broken[value] = true
+			gone.broken[value] = true
 		default:
-			v.values[value] = true
+			gone.values[value] = true
 		}
 		all = append(all, at)
 	}
-	for hw, at := range p.ends {
+	for hw, at := range h.ends {
 		// The message below the stated end is not the one that is there now if that was sent later.
-		if value, ok := holder[hw-1]; !ok || p.sent[value] > at {
+		if value, ok := holder[hw-1]; !ok || v.SentAt(value) > at {
 			all = append(all, place{offset: hw - 1, at: at})
 		}
 	}
 	slices.SortFunc(all, func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.offset, b.offset), cmp.Compare(a.at, b.at))
 	})
-	v.ranges = ranges(all)
-	return v
+	gone.ranges = ranges(all)
+	return gone
 }
 
 // ranges joins the places of vanished messages to ranges. Two belong to one range unless a message that was kept lies between them in offset and

@@ -1,51 +1,58 @@
-package contract_test
+package promise_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-project/assay/checker"
 	"github.com/assay-project/assay/checker/contract"
+	"github.com/assay-project/assay/harness/target/reference/promise"
 	"github.com/assay-project/assay/histories"
 )
 
 // cfg is a configuration of 3 nodes, changed.
-func cfg(change func(*contract.Config)) contract.Config {
-	c := contract.Default(contract.MasterSlave, 3)
+func cfg(change func(*promise.Config)) promise.Config {
+	c := promise.Default(promise.MasterSlave, 3)
 	if change != nil {
 		change(&c)
 	}
 	return c
 }
 
-func async(flush string) contract.Config {
-	return cfg(func(c *contract.Config) { c.Flush = flush })
+func async(flush string) promise.Config {
+	return cfg(func(c *promise.Config) { c.Flush = flush })
 }
 
-func sync(copies int, flush string) contract.Config {
-	return cfg(func(c *contract.Config) { c.Replication, c.Copies, c.Flush = contract.Sync, copies, flush })
+func sync(copies int, flush string) promise.Config {
+	return cfg(func(c *promise.Config) { c.Replication, c.Copies, c.Flush = promise.Sync, copies, flush })
 }
 
 const sec = int64(1e9)
 
+// after is the contract of a configuration after what happened.
+func after(c promise.Config, f contract.Facts) contract.Contract {
+	k, _ := c.Promise().After(f)
+	return k
+}
+
+// harms are what the faults of the tables below can destroy.
+var harms = map[string]histories.Harm{
+	"wipe": histories.HarmDisk, "power": histories.HarmUnsynced, "corrupt": histories.HarmBits, "fsync": histories.HarmWrites, "full": histories.HarmWrites,
+}
+
 // hit is a damage from second at to second until; until 0: for good.
 func hit(fault, node string, led bool, at, until int64) contract.Damage {
-	d := contract.Damage{Fault: fault, Node: node, Led: led, From: at * sec, Until: until * sec}
+	d := contract.Damage{Harm: harms[fault], Node: node, Led: led, From: at * sec, Until: until * sec}
 	if until == 0 {
 		d.Until = math.MaxInt64
 	}
 	return d
 }
 
-func facts(damages ...contract.Damage) contract.Facts {
-	f := contract.Facts{Faults: make(map[string]bool), Damages: damages}
-	for _, d := range damages {
-		f.Faults[d.Fault] = true
-	}
-	return f
-}
+func facts(damages ...contract.Damage) contract.Facts { return contract.Facts{Damages: damages} }
 
 func promoted(f contract.Facts, ps ...contract.Promotion) contract.Facts {
 	f.Promotions = ps
@@ -60,11 +67,7 @@ var (
 
 // without are faults that destroy nothing.
 func without(names ...string) contract.Facts {
-	f := facts()
-	for _, n := range names {
-		f.Faults[n] = true
-	}
-	return f
+	return contract.Facts{Operated: slices.Contains(names, "promote")}
 }
 
 func classes(k contract.Contract) []checker.Class {
@@ -94,7 +97,7 @@ func TestMatrixRows(t *testing.T) {
 	loss, diverge, unseen := checker.LostWrite, checker.ReplicaDivergence, checker.Unseen
 	for _, row := range []struct {
 		id, what string
-		cfg      contract.Config
+		cfg      promise.Config
 		facts    contract.Facts
 		permits  []checker.Class
 	}{
@@ -124,31 +127,31 @@ func TestMatrixRows(t *testing.T) {
 		{"VMS-23", "sync flush, fsync fails on the master", async("sync"), facts(hit("fsync", "n1", true, 10, 0)), kinds(checker.Stall)},
 		{"VMS-24", "a slave longer than its master: refused", sync(2, "async"), facts(hit("power", "n1", true, 10, 0)), kinds(loss, unseen, diverge)},
 	} {
-		got := contract.For(contract.Conditions{Config: row.cfg, Facts: row.facts})
+		got := after(row.cfg, row.facts)
 		require.ElementsMatch(t, row.permits, classes(got), "%s: %s", row.id, row.what)
 	}
 }
 
 // pair makes it a group of two.
-func pair(c contract.Config) contract.Config {
+func pair(c promise.Config) promise.Config {
 	c.Nodes = 2
 	return c
 }
 
-func appended(c contract.Config) contract.Config {
-	c.Visible = contract.Appended
+func appended(c promise.Config) promise.Config {
+	c.Visible = promise.Appended
 	return c
 }
 
 // Cells that no row of the matrix has.
 func TestCells(t *testing.T) {
-	retries := cfg(func(c *contract.Config) { c.Retries = 3 })
-	plain := cfg(func(c *contract.Config) { c.Retries, c.Idempotence = 3, false })
+	retries := cfg(func(c *promise.Config) { c.Retries = 3 })
+	plain := cfg(func(c *promise.Config) { c.Retries, c.Idempotence = 3, false })
 	loss := checker.LostWrite
-	acks1 := func(c contract.Config) contract.Config { c.Acks = "1"; return c }
+	acks1 := func(c promise.Config) promise.Config { c.Acks = "1"; return c }
 	for _, c := range []struct {
 		what    string
-		cfg     contract.Config
+		cfg     promise.Config
 		facts   contract.Facts
 		permits []checker.Class
 	}{
@@ -191,7 +194,7 @@ func TestCells(t *testing.T) {
 		{"a bit flip at the leader", sync(2, "sync"), facts(hit("corrupt", "n1", true, 10, 0)), kinds(loss, checker.ReplicaDivergence, checker.Stall)},
 		{"a full disk", sync(2, "sync"), facts(hit("full", "n1", true, 10, 0)), kinds(checker.Stall)},
 	} {
-		got := contract.For(contract.Conditions{Config: c.cfg, Facts: c.facts})
+		got := after(c.cfg, c.facts)
 		require.ElementsMatch(t, c.permits, classes(got), c.what)
 		for _, p := range got.Permissions() {
 			require.NotEmpty(t, p.Reason)
@@ -205,14 +208,14 @@ func TestCells(t *testing.T) {
 	}
 }
 
-func with2Copies(c contract.Config) contract.Config {
-	c.Replication, c.Copies = contract.Sync, 2
+func with2Copies(c promise.Config) promise.Config {
+	c.Replication, c.Copies = promise.Sync, 2
 	return c
 }
 
 // with adds a fault that destroys nothing.
 func with(f contract.Facts, fault string) contract.Facts {
-	f.Faults[fault] = true
+	f.Operated = f.Operated || fault == "promote"
 	return f
 }
 
@@ -223,7 +226,7 @@ func other(d contract.Damage) contract.Damage {
 
 // No rule ever permits these: they are bugs in every configuration.
 func TestNeverPermitted(t *testing.T) {
-	for _, r := range contract.Rules() {
+	for _, r := range promise.Rules() {
 		for _, c := range []checker.Class{checker.Phantom, checker.AbortedRead, checker.WeakAckLie} {
 			require.NotContains(t, r.Permits, c)
 		}
@@ -237,109 +240,28 @@ func TestNeverPermitted(t *testing.T) {
 func TestDefaultIsExclusion(t *testing.T) {
 	require.Empty(t, classes(contract.Contract{}))
 	all := facts(hit("wipe", "n1", true, 1, 0), hit("power", "n2", true, 1, 0))
-	unknown := cfg(func(c *contract.Config) { c.Mode = "dledger" })
-	require.Empty(t, classes(contract.For(contract.Conditions{Config: unknown, Facts: all})))
+	unknown := cfg(func(c *promise.Config) { c.Mode = "dledger" })
+	require.Empty(t, classes(after(unknown, all)))
+	k, terms := contract.Promise{}.After(all)
+	require.Empty(t, classes(k))
+	require.Zero(t, terms, "and it promises neither copies nor linearizable reads")
 }
 
 func TestParse(t *testing.T) {
-	c, err := contract.Parse(contract.MasterSlave, 4, map[string]string{
+	c, err := promise.Parse(promise.MasterSlave, 4, map[string]string{
 		"replication": "sync", "copies": "3", "flush": "leader", "visible": "appended", "acks": "-1", "idempotence": "false", "retries": "2", "groups": "2", "partitions": "9",
 	})
 	require.NoError(t, err)
-	require.Equal(t, contract.Config{
-		Mode: contract.MasterSlave, Nodes: 2, Groups: 2, Replication: "sync", Copies: 3, Flush: "leader", Visible: "appended", Acks: "all", Retries: 2,
+	require.Equal(t, promise.Config{
+		Mode: promise.MasterSlave, Nodes: 2, Groups: 2, Replication: "sync", Copies: 3, Flush: "leader", Visible: "appended", Acks: "all", Retries: 2,
 	}, c)
-	c, err = contract.Parse(contract.MasterSlave, 3, nil)
+	c, err = promise.Parse(promise.MasterSlave, 3, nil)
 	require.NoError(t, err)
-	require.Equal(t, contract.Default(contract.MasterSlave, 3), c)
+	require.Equal(t, promise.Default(promise.MasterSlave, 3), c)
 	for _, bad := range []map[string]string{
 		{"replication": "semi"}, {"flush": ""}, {"visible": "x"}, {"acks": "2"}, {"copies": "two"}, {"copies": "0"}, {"retries": "-1"}, {"groups": "0"}, {"idempotence": "maybe"},
 	} {
-		_, err := contract.Parse(contract.MasterSlave, 3, bad)
-		require.ErrorContains(t, err, "contract: ", "%v", bad)
+		_, err := promise.Parse(promise.MasterSlave, 3, bad)
+		require.Error(t, err, "%v", bad)
 	}
-}
-
-// The facts come from the nemesis' ops of the history, with the leader as it was at the time.
-func TestFactsOf(t *testing.T) {
-	var h histories.History
-	add := func(at int64, f, fault, nodes, effect string) *histories.Op {
-		op := histories.New(histories.Info, histories.NemesisProcess, f)
-		op.Index, op.Time, op.Fault, op.Node, op.Effect = int64(len(h)), at*sec, fault, nodes, effect
-		h = append(h, op)
-		return &h[len(h)-1]
-	}
-	add(0, histories.Note, contract.NoteGroup, "n1,n2", "led by n1 at epoch 1")
-	add(0, histories.Note, contract.NoteGroup, "n4,n3", "led by n4 at epoch 1").Part = 1
-	add(1, histories.Inject, "slow:follower", "n2", "")
-	add(2, histories.Inject, "wipe:leader", "n1", "")
-	add(3, histories.Note, contract.NotePromote, "n2", contract.Promotion{Epoch: 3, Leader: "n2", Safe: true}.String())
-	add(4, histories.Heal, "wipe:leader", "n1", "wiped")
-	add(5, histories.Note, contract.NoteCaughtUp, "n1", "")
-	add(6, histories.Inject, "power:all", "n1,n2,n3,n4", "")
-	add(7, histories.Note, contract.NotePromote, "n2", contract.Promotion{Epoch: 5, Leader: "n2", Forced: true}.String())
-	add(8, histories.Inject, "wipe", "", "").Err = "not struck"
-	add(9, histories.Note, contract.NotePromote, "n1", "").Err = "refused"
-	got := contract.FactsOf(h)
-	require.Equal(t, map[string]bool{"slow": true, "wipe": true, "power": true}, got.Faults)
-	require.Equal(t, []contract.Damage{
-		{Fault: "wipe", Node: "n1", Led: true, From: 2 * sec, Until: 5 * sec},
-		{Fault: "power", Node: "n1", From: 6 * sec, Until: math.MaxInt64},
-		{Fault: "power", Node: "n2", Led: true, From: 6 * sec, Until: math.MaxInt64},
-		{Fault: "power", Node: "n3", Group: 1, From: 6 * sec, Until: math.MaxInt64},
-		{Fault: "power", Node: "n4", Group: 1, Led: true, From: 6 * sec, Until: math.MaxInt64},
-	}, got.Damages)
-	require.Equal(t, []contract.Promotion{
-		{Leader: "n2", Epoch: 3, Safe: true, Moved: true, From: 1 * sec, Done: 3 * sec},
-		{Leader: "n2", Epoch: 5, Forced: true, From: 1 * sec, Done: 7 * sec},
-	}, got.Promotions)
-	require.Equal(t, []contract.Strike{
-		{From: 1 * sec, Until: math.MaxInt64}, {From: 2 * sec, Until: 4 * sec}, {From: 6 * sec, Until: math.MaxInt64}, {From: 8 * sec, Until: math.MaxInt64},
-	}, got.Strikes)
-}
-
-// Without notes of who led, every damaged node may have; and a promote whose note cannot be read was not safe.
-func TestFactsOfLittle(t *testing.T) {
-	op := histories.New(histories.Info, histories.NemesisProcess, histories.Inject)
-	op.Fault, op.Node = "power", "n2"
-	note := histories.New(histories.Info, histories.NemesisProcess, histories.Note)
-	note.Fault, note.Node, note.Effect = contract.NotePromote, "n2", "?"
-	got := contract.FactsOf(histories.History{op, note})
-	require.True(t, got.Damages[0].Led)
-	require.Equal(t, contract.AnyGroup, got.Damages[0].Group)
-	require.False(t, got.Promotions[0].Safe)
-}
-
-// A damage ends when its own node has caught up, once; a strike ends with its own heal; and what did not strike did no damage.
-func TestFactsOfSeveral(t *testing.T) {
-	var h histories.History
-	add := func(at int64, f, fault, nodes string) *histories.Op {
-		op := histories.New(histories.Info, histories.NemesisProcess, f)
-		op.Index, op.Time, op.Fault, op.Node = int64(len(h)), at*sec, fault, nodes
-		h = append(h, op)
-		return &h[len(h)-1]
-	}
-	add(0, histories.Note, contract.NoteGroup, "n1,n2")
-	add(1, histories.Inject, "power", "n1")
-	add(2, histories.Inject, "power", "n1")
-	add(3, histories.Heal, "power", "n1")
-	add(4, histories.Heal, "power", "n1")
-	add(5, histories.Inject, "wipe", "n2").Err = "not struck"
-	add(5, histories.Heal, "wipe", "n2").Err = "not struck"
-	add(6, histories.Note, contract.NoteCaughtUp, "n2")
-	add(7, histories.Note, contract.NoteCaughtUp, "n1")
-	add(8, histories.Inject, "power", "n1")
-	add(9, histories.Note, contract.NoteCaughtUp, "n1")
-	add(10, histories.Note, "leader", "n2")
-	got := contract.FactsOf(h)
-	require.Equal(t, map[string]bool{"power": true}, got.Faults)
-	require.Equal(t, []contract.Damage{
-		{Fault: "power", Node: "n1", Led: true, From: 1 * sec, Until: 7 * sec},
-		{Fault: "power", Node: "n1", Led: true, From: 2 * sec, Until: 7 * sec},
-		{Fault: "power", Node: "n1", Led: true, From: 8 * sec, Until: 9 * sec},
-	}, got.Damages)
-	require.Empty(t, got.Promotions)
-	require.Equal(t, []contract.Strike{
-		{From: 1 * sec, Until: 3 * sec}, {From: 2 * sec, Until: 4 * sec}, {From: 5 * sec, Until: 5 * sec}, {From: 8 * sec, Until: math.MaxInt64},
-	}, got.Strikes)
 }

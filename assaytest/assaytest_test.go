@@ -9,8 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/assay-project/assay/harness/assaytest"
-	"github.com/assay-project/assay/harness/experiment"
+	"github.com/assay-project/assay/assaytest"
+	"github.com/assay-project/assay/experiment"
 )
 
 func spec(t *testing.T) experiment.Spec {
