@@ -18,10 +18,10 @@ func minute(b *testing.B, load func(b *testing.B, ctx context.Context, c *Cluste
 	for range b.N { // not b.Loop: it must stay outside the bubble
 		synctest.Test(&testing.T{}, func(*testing.T) {
 			ctx := context.Background()
-			c, err := New(Config{Spec: specOf(3, "replication", "sync", "copies", "2"), Seed: 1})
+			c, err := New(specOf(3, "replication", "sync", "copies", "2"))
 			require.NoError(b, err)
 			require.NoError(b, c.Start(ctx))
-			require.NoError(b, c.CreateTopic(ctx, topic, 3))
+			require.NoError(b, createTopic(ctx, c, 3))
 			load(b, ctx, c)
 			require.NoError(b, c.Stop(ctx))
 		})

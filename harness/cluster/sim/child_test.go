@@ -86,11 +86,11 @@ func TestMain(m *testing.M) {
 
 // clusterInAChild sends ten values through a cluster whose leader dies, and leaves everything open.
 func clusterInAChild(ctx context.Context, _ json.RawMessage, _ func(json.RawMessage)) (json.RawMessage, error) {
-	c, err := New(Config{Spec: specOf(3)})
+	c, err := New(specOf(3))
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(c.Start(ctx), c.CreateTopic(ctx, topic, 1)); err != nil {
+	if err := errors.Join(c.Start(ctx), createTopic(ctx, c, 1)); err != nil {
 		return nil, err
 	}
 	cl, err := c.Open(ctx, 0)

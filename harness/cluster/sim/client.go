@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"github.com/assay-project/assay/harness"
-	"github.com/assay-project/assay/harness/target/reference"
 	"github.com/assay-project/assay/internal/netsim"
 )
 
@@ -22,16 +21,13 @@ type client struct {
 	closed  atomic.Bool
 }
 
-// Open implements harness.Cluster. A process has one client at a time. It writes and reads the topic that was created last.
-func (c *Cluster) Open(_ context.Context, process int) (harness.Client, error) {
-	c.mu.Lock()
-	topic := c.topic
-	c.mu.Unlock()
+// Open implements harness.Cluster. A process has one client at a time.
+func (c *Cluster) Open(ctx context.Context, process int) (harness.Client, error) {
 	host := c.net.Host(clientHost(process))
-	inner, err := reference.OpenClient(c.settings, c.admin.Members, host.Dial, topic)
+	inner, err := c.system.Open(ctx, process, host.Dial)
 	if err != nil {
 		host.Close()
-		return nil, fmt.Errorf("client of process %d: %w", process, err)
+		return nil, err
 	}
 	cl := &client{Client: inner, cluster: c, host: host}
 	c.mu.Lock()

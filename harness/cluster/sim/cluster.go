@@ -1,5 +1,6 @@
-// Package sim is the environment in which a cluster of the reference broker lives inside one process, in virtual time: an in-memory network
-// (internal/netsim) and in-memory disks (internal/vfs), both breakable, inside a testing/synctest bubble.
+// Package sim is the environment in which a cluster lives inside one process, in virtual time: an in-memory network
+// (internal/netsim) and in-memory disks (internal/vfs), both breakable, inside a testing/synctest bubble. It knows no target: whatever Go code takes its network
+// and its disk from target.World can live in it.
 //
 // A Cluster is made and used inside a bubble: a Go test calls synctest.Test itself, a plain binary gets a bubble in a child process through
 // Spawn and ChildMain. After Stop no goroutine of it is left. What it cannot do is freeze a process: Pause stops a node's network and
@@ -14,21 +15,16 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/assay-project/assay/broker/replication/masterslave"
 	"github.com/assay-project/assay/harness"
-	"github.com/assay-project/assay/harness/target/reference"
+	"github.com/assay-project/assay/harness/target"
 	"github.com/assay-project/assay/internal/netsim"
 	"github.com/assay-project/assay/internal/vfs"
 )
 
 const (
-	kafkaPort = 9092
-	peerPort  = 9093
-
 	operatorHost = "operator"             // the machine from which nodes are asked and promoted; faults never touch it
 	readyPoll    = 20 * time.Millisecond  // virtual
 	stopTimeout  = 30 * time.Second       // virtual: of one node
@@ -36,78 +32,65 @@ const (
 	diskSeed     = 2 * uint64(0x632be59b) // likewise
 )
 
-// Config describes a simulated cluster. Spec is required.
+// NetConfig describes the links of a simulated network; DiskOptions the disks.
+type (
+	NetConfig   = netsim.Config
+	DiskOptions = vfs.DiskOptions
+)
+
+// Config describes a simulated cluster. Target and Config are required.
 type Config struct {
-	Spec reference.Spec
-	Seed uint64                              // decides network, disks and what nodes draw
-	Net  netsim.Config                       // the zero value is a local network
-	Disk vfs.DiskOptions                     // the zero value is an SSD without a limit
-	Logs func(n harness.NodeID) slog.Handler // gets each node's log; nil: none is kept
+	Target *target.Target
+	Config target.Config
+	Seed   uint64                              // decides network, disks and what nodes draw
+	Net    NetConfig                           // the zero value is a local network
+	Disk   DiskOptions                         // the zero value is an SSD without a limit
+	Logs   func(n harness.NodeID) slog.Handler // gets each node's log; nil: none is kept
 }
 
-// Cluster implements harness.Cluster and every ability.
+// Cluster implements harness.Cluster, and the abilities of the environment. Those of the target's operator come on top: see Parts.
 type Cluster struct {
 	net      *netsim.Network
-	admin    *reference.Admin
-	settings reference.Settings
+	system   *target.System
 	machines []*machine
-	funerals sync.WaitGroup // of dead processes and of watchers: no wait of theirs is longer than stopTimeout
+	ended    sync.WaitGroup // of dead processes and of watchers: no wait of theirs is longer than stopTimeout
 
 	mu      sync.Mutex // guards what follows; never held across a wait
 	clients map[*client]struct{}
-	topic   string
 	errs    []error // what went wrong in the background
 }
 
 var (
 	_ harness.Cluster      = (*Cluster)(nil)
+	_ harness.Composed     = (*Cluster)(nil)
 	_ harness.Killer       = (*Cluster)(nil)
 	_ harness.PowerCutter  = (*Cluster)(nil)
 	_ harness.Wiper        = (*Cluster)(nil)
 	_ harness.Pauser       = (*Cluster)(nil)
 	_ harness.ClientShaper = (*Cluster)(nil)
-	_ harness.TopicMaker   = (*Cluster)(nil)
 	_ harness.Disks        = (*Cluster)(nil)
-	_ harness.Groups       = (*Cluster)(nil)
-	_ harness.Promoter     = (*Cluster)(nil)
 )
 
-// New makes a cluster whose nodes are all down, with empty disks.
+// New makes a cluster whose nodes are all down, with empty disks. A target that cannot be simulated is harness.ErrUnsupported.
 func New(cfg Config) (*Cluster, error) {
-	settings, err := cfg.Spec.Settings()
+	c := &Cluster{net: netsim.New(cfg.Seed^netSeed, cfg.Net), clients: make(map[*client]struct{})}
+	system, err := cfg.Target.New(cfg.Config, target.Place{Addr: c.addr, Dial: c.net.Host(operatorHost).Dial})
 	if err != nil {
 		return nil, err
 	}
-	addr := func(i int) (kafka, peer string) {
-		host := string(reference.NodeName(int32(i)))
-		return net.JoinHostPort(host, strconv.Itoa(kafkaPort)), net.JoinHostPort(host, strconv.Itoa(peerPort))
+	if system.Sim == nil {
+		return nil, fmt.Errorf("target %s does not run in a simulation: %w", cfg.Target.Name, harness.ErrUnsupported)
 	}
-	configs, err := cfg.Spec.NodeConfigs(addr)
-	if err != nil {
-		return nil, err
-	}
-	members, err := cfg.Spec.Members(addr)
-	if err != nil {
-		return nil, err
-	}
-	network := netsim.New(cfg.Seed^netSeed, cfg.Net)
-	c := &Cluster{
-		net:      network,
-		settings: settings,
-		admin:    &reference.Admin{Members: members, Dial: network.Host(operatorHost).Dial},
-		clients:  make(map[*client]struct{}),
-	}
+	c.system = system
 	seeds := rand.New(rand.NewPCG(cfg.Seed, diskSeed))
-	for i := range configs {
+	for _, id := range system.Nodes {
 		handler := slog.Handler(slog.DiscardHandler)
-		id := reference.NodeName(configs[i].ID)
 		if cfg.Logs != nil {
 			handler = cfg.Logs(id)
 		}
 		c.machines = append(c.machines, &machine{
 			id:       id,
 			cluster:  c,
-			config:   configs[i],
 			log:      slog.New(handler),
 			seed:     seeds.Uint64(),
 			turn:     make(chan struct{}, 1),
@@ -119,6 +102,36 @@ func New(cfg Config) (*Cluster, error) {
 	return c, nil
 }
 
+// addr is where a node listens: each node is a host of its own name.
+func (c *Cluster) addr(n harness.NodeID, port string) string {
+	number := 0
+	if c.system != nil { // while the system is made, nobody can know its ports
+		for _, p := range c.system.Ports {
+			if p.Name == port {
+				number = p.Number
+			}
+		}
+	}
+	return net.JoinHostPort(string(n), strconv.Itoa(number))
+}
+
+// Parts implements harness.Composed.
+func (c *Cluster) Parts() []any { return target.Parts(c, c.system, c.down) }
+
+// down answers for a node that is down. The role of one that ended by itself is RoleFailed, and Up is false, because its process has exited.
+func (c *Cluster) down(n harness.NodeID) (harness.NodeState, bool) {
+	m, err := c.machine(n)
+	if err != nil {
+		return harness.NodeState{}, false
+	}
+	why, exited := m.down()
+	s := harness.NodeState{Detail: why}
+	if exited {
+		s.Role = harness.RoleFailed
+	}
+	return s, why != ""
+}
+
 // Nodes implements harness.Cluster.
 func (c *Cluster) Nodes() []harness.NodeID {
 	out := make([]harness.NodeID, len(c.machines))
@@ -128,39 +141,14 @@ func (c *Cluster) Nodes() []harness.NodeID {
 	return out
 }
 
-// Start implements harness.Cluster: it returns when every group has a leader that serves, and followers that have caught up.
+// Start implements harness.Cluster.
 func (c *Cluster) Start(ctx context.Context) error {
 	errs := make([]error, len(c.machines))
 	c.each(func(i int, m *machine) { errs[i] = m.boot(ctx) })
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	for {
-		waiting := c.unready(ctx)
-		if len(waiting) == 0 {
-			return nil
-		}
-		if err := sleep(ctx, readyPoll); err != nil {
-			return fmt.Errorf("the cluster is not ready: %s: %w", strings.Join(waiting, "; "), err)
-		}
-	}
-}
-
-// unready says which nodes are not yet what they should be after a start.
-func (c *Cluster) unready(ctx context.Context) (waiting []string) {
-	states := make([]harness.NodeState, len(c.machines))
-	c.each(func(i int, m *machine) {
-		var err error
-		if states[i], err = c.State(ctx, m.id); err != nil {
-			states[i].Detail = err.Error()
-		}
-	})
-	for i, s := range states {
-		if !s.Serving && !s.CaughtUp {
-			waiting = append(waiting, fmt.Sprintf("%s is %q %s", c.machines[i].id, s.Role, s.Detail))
-		}
-	}
-	return waiting
+	return c.system.Await(ctx, readyPoll)
 }
 
 // each runs f for all machines at once and waits.
@@ -172,17 +160,6 @@ func (c *Cluster) each(f func(i int, m *machine)) {
 	wg.Wait()
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // Stop implements harness.Cluster.
 func (c *Cluster) Stop(ctx context.Context) error {
 	for _, cl := range c.openClients() {
@@ -190,51 +167,12 @@ func (c *Cluster) Stop(ctx context.Context) error {
 	}
 	errs := make([]error, len(c.machines))
 	c.each(func(i int, m *machine) { errs[i] = m.retire(ctx) })
-	c.funerals.Wait()
+	c.ended.Wait()
 	c.net.Close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return errors.Join(append(errs, c.errs...)...)
 }
-
-// CreateTopic implements harness.TopicMaker.
-func (c *Cluster) CreateTopic(ctx context.Context, name string, partitions int) error {
-	if err := c.admin.CreateTopic(ctx, name, partitions); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.topic = name
-	return nil
-}
-
-// Groups implements harness.Groups.
-func (c *Cluster) Groups() [][]harness.NodeID { return c.admin.Groups() }
-
-// State implements harness.Groups. That a node is down is known without asking it; the role of one that ended by itself is RoleFailed, and Up
-// is false, because its process has exited.
-func (c *Cluster) State(ctx context.Context, n harness.NodeID) (harness.NodeState, error) {
-	m, err := c.machine(n)
-	if err != nil {
-		return harness.NodeState{}, err
-	}
-	if why, exited := m.down(); why != "" {
-		s := harness.NodeState{Node: n, Group: int(c.settings.GroupOf(m.config.ID)), Detail: why}
-		if exited {
-			s.Role = harness.RoleFailed
-		}
-		return s, nil
-	}
-	return c.admin.State(ctx, n)
-}
-
-// Promote implements harness.Promoter.
-func (c *Cluster) Promote(ctx context.Context, group int, n harness.NodeID, force bool) (harness.Promotion, error) {
-	return c.admin.Promote(ctx, group, n, force)
-}
-
-// Members are the nodes and their addresses in the simulated network.
-func (c *Cluster) Members() []masterslave.Member { return c.admin.Members }
 
 func (c *Cluster) machine(n harness.NodeID) (*machine, error) {
 	for _, m := range c.machines {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/harness/target"
 	"github.com/assay-project/assay/harness/target/reference"
 	"github.com/assay-project/assay/histories"
 	"github.com/assay-project/assay/internal/netsim"
@@ -26,15 +28,35 @@ type world struct {
 
 func inBubble(t *testing.T, nodes int, set []string, f func(w world)) {
 	t.Helper()
-	inBubbleWith(t, Config{Spec: specOf(nodes, set...), Seed: 1}, f)
+	inBubbleWith(t, specOf(nodes, set...), f)
 }
 
-func specOf(nodes int, set ...string) reference.Spec {
-	s := reference.Spec{Mode: reference.MasterSlave, Nodes: nodes, Options: map[string]string{}}
+// specOf configures a cluster of the reference broker.
+func specOf(nodes int, set ...string) Config {
+	c := target.Config{Mode: reference.MasterSlave, Nodes: nodes, Options: map[string]string{}}
 	for i := 0; i < len(set); i += 2 {
-		s.Options[set[i]] = set[i+1]
+		c.Options[set[i]] = set[i+1]
 	}
-	return s
+	return Config{Target: reference.Target(), Config: c, Seed: 1}
+}
+
+// createTopic creates a topic as the operator does.
+func createTopic(ctx context.Context, c *Cluster, partitions int) error {
+	maker, _ := harness.Can[harness.TopicMaker](c)
+	return maker.CreateTopic(ctx, topic, partitions)
+}
+
+// State asks a node for its part in its group.
+func (w world) State(ctx context.Context, n harness.NodeID) (harness.NodeState, error) {
+	g, _ := harness.Can[harness.Groups](w.Cluster)
+	group := max(0, slices.IndexFunc(g.Groups(), func(members []harness.NodeID) bool { return slices.Contains(members, n) }))
+	return g.State(ctx, group, n)
+}
+
+// Promote promotes as the operator does.
+func (w world) Promote(ctx context.Context, group int, n harness.NodeID, force bool) (harness.Promotion, error) {
+	p, _ := harness.Can[harness.Promoter](w.Cluster)
+	return p.Promote(ctx, group, n, force)
 }
 
 func inBubbleWith(t *testing.T, cfg Config, f func(w world)) {
@@ -46,7 +68,7 @@ func inBubbleWith(t *testing.T, cfg Config, f func(w world)) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		require.NoError(t, c.Start(ctx))
-		require.NoError(t, c.CreateTopic(ctx, topic, 1))
+		require.NoError(t, createTopic(ctx, c, 1))
 		f(world{t, c})
 	})
 }
@@ -56,8 +78,8 @@ func (w world) kafka(host string, opts ...kgo.Opt) (*kgo.Client, *netsim.Host) {
 	w.Helper()
 	h := w.net.Host(host)
 	var seeds []string
-	for _, m := range w.admin.Members {
-		seeds = append(seeds, m.Kafka)
+	for _, n := range w.Nodes() {
+		seeds = append(seeds, w.addr(n, "kafka"))
 	}
 	cl, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(seeds...), kgo.Dialer(h.Dial), kgo.DefaultProduceTopic(topic), kgo.MetadataMinAge(100 * time.Millisecond),
@@ -127,7 +149,7 @@ func (w world) boot(n harness.NodeID) {
 func TestStartsAndServes(t *testing.T) {
 	inBubble(t, 3, []string{"replication", "sync", "copies", "2"}, func(w world) {
 		require.Equal(w, []harness.NodeID{"n1", "n2", "n3"}, w.Nodes())
-		require.Equal(w, [][]harness.NodeID{{"n1", "n2", "n3"}}, w.Groups())
+		require.Equal(w, [][]harness.NodeID{{"n1", "n2", "n3"}}, harness.GroupsOf(w.Cluster))
 		cl, _ := w.kafka("c1")
 		defer cl.Close()
 		acked := w.send(cl, 0, 100, time.Minute)
@@ -166,7 +188,7 @@ func TestHarnessClient(t *testing.T) {
 
 func TestClientWithoutATopic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, err := New(Config{Spec: specOf(1)})
+		c, err := New(specOf(1))
 		require.NoError(t, err)
 		_, err = c.Open(t.Context(), 1)
 		require.ErrorContains(t, err, "client of process 1")
@@ -176,8 +198,10 @@ func TestClientWithoutATopic(t *testing.T) {
 
 // TestLargeGroup: a leader has room for the connections of every follower and of whoever asks it.
 func TestLargeGroup(t *testing.T) {
-	inBubbleWith(t, Config{Spec: specOf(64)}, func(w world) {
-		st, err := harness.States(w.Context(), w.Cluster, w.Nodes())
+	inBubbleWith(t, specOf(64), func(w world) {
+		g, ok := harness.Can[harness.Groups](w.Cluster)
+		require.True(t, ok)
+		st, err := harness.States(w.Context(), g, 0, w.Nodes())
 		require.NoError(t, err)
 		_, led := harness.LeaderOf(st)
 		require.True(t, led)
@@ -186,25 +210,25 @@ func TestLargeGroup(t *testing.T) {
 
 func TestGroupsOfNodes(t *testing.T) {
 	inBubble(t, 4, []string{"groups", "2"}, func(w world) {
-		require.Equal(w, [][]harness.NodeID{{"n1", "n2"}, {"n3", "n4"}}, w.Groups())
+		require.Equal(w, [][]harness.NodeID{{"n1", "n2"}, {"n3", "n4"}}, harness.GroupsOf(w.Cluster))
 		require.Equal(w, 1, w.await("n3", "leader of its group", leads).Group)
 	})
 }
 
 func TestStopIsIdempotentAndWorksWithoutStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, err := New(Config{Spec: specOf(2)})
+		c, err := New(specOf(2))
 		require.NoError(t, err)
 		require.NoError(t, c.Stop(t.Context()))
 		require.NoError(t, c.Stop(t.Context()))
-		_, err = New(Config{Spec: specOf(2, "copies", "9")})
+		_, err = New(specOf(2, "copies", "9"))
 		require.Error(t, err)
 	})
 }
 
 func TestStartFailsWhenTheClusterCannotBecomeReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, err := New(Config{Spec: specOf(2)})
+		c, err := New(specOf(2))
 		require.NoError(t, err)
 		undo, err := c.Shape(t.Context(), []harness.Rule{{From: harness.Endpoint{Node: "n2"}, To: harness.Endpoint{Node: "n1"}, Drop: true}})
 		require.NoError(t, err)
@@ -264,7 +288,9 @@ func TestPowerLoss(t *testing.T) {
 		t.Run(flush, func(t *testing.T) {
 			lost := 0
 			for seed := range uint64(12) {
-				inBubbleWith(t, Config{Spec: specOf(1, "flush", flush), Seed: seed}, func(w world) {
+				cfg := specOf(1, "flush", flush)
+				cfg.Seed = seed
+				inBubbleWith(t, cfg, func(w world) {
 					cl, _ := w.kafka("c1")
 					defer cl.Close()
 					time.Sleep(time.Second)

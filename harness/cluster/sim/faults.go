@@ -22,9 +22,6 @@ const (
 	noSpace
 )
 
-// logSuffix ends the names of the files that hold a node's log.
-const logSuffix = ".seg"
-
 // strike runs f with the node's machine, unless no process runs there: then there is nothing to hurt, and no effect.
 func (c *Cluster) strike(ctx context.Context, n harness.NodeID, f func(m *machine) harness.Effect) (harness.Effect, error) {
 	m, err := c.machine(n)
@@ -249,7 +246,7 @@ func (c *Cluster) Corrupt(ctx context.Context, n harness.NodeID, pick uint64) (h
 	defer m.give()
 	var segments []vfs.FileStat
 	for _, f := range m.drive().Stat() {
-		if strings.HasSuffix(f.Name, logSuffix) && f.Size > 0 {
+		if (c.system.Sim.Log == nil || c.system.Sim.Log(f.Name)) && f.Size > 0 {
 			segments = append(segments, f)
 		}
 	}

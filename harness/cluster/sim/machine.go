@@ -8,8 +8,8 @@ import (
 	"math/rand/v2"
 	"sync"
 
-	"github.com/assay-project/assay/broker/node"
 	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/harness/target"
 	"github.com/assay-project/assay/internal/netsim"
 	"github.com/assay-project/assay/internal/vfs"
 )
@@ -18,12 +18,10 @@ import (
 type machine struct {
 	id      harness.NodeID
 	cluster *Cluster
-	config  node.Config
 	log     *slog.Logger
 	seed    uint64
 
-	// turn is a lock of capacity 1: it may be held while a process starts or stops. It guards proc, host, boots and failures; disk and
-	// the
+	// turn is a lock of capacity 1: it may be held while a process starts or stops. It guards proc, host, boots and failures; disk and the
 	// reasons are changed by its holder and under mu, read by its holder or under mu.
 	turn     chan struct{}
 	proc     *process
@@ -39,7 +37,7 @@ type machine struct {
 
 // process is one run of a node.
 type process struct {
-	node *node.Node
+	node target.Node
 	gone chan struct{} // closed by whoever takes it from its machine
 }
 
@@ -92,16 +90,15 @@ func (m *machine) boot(ctx context.Context) error {
 	}
 	m.boots++
 	m.host = m.cluster.net.Host(string(m.id))
-	n, err := node.New(m.config, node.Env{
+	n, err := m.cluster.system.Sim.Start(ctx, target.World{
+		Node:   m.id,
+		Addr:   m.cluster.addr,
 		FS:     m.drive(),
 		Listen: m.host.Listen,
 		Dial:   m.host.Dial,
 		Rand:   rand.New(rand.NewPCG(m.seed, m.boots)),
 		Logger: m.log,
 	})
-	if err == nil {
-		err = n.Start(ctx)
-	}
 	if err != nil {
 		m.host.Kill()
 		m.setDown(fmt.Sprintf("could not start: %v", err), ctx.Err() == nil)
@@ -118,7 +115,7 @@ func (m *machine) boot(ctx context.Context) error {
 
 // watch makes a node that ends by itself one that is down: its process exits.
 func (m *machine) watch(p *process) {
-	m.cluster.funerals.Go(func() {
+	m.cluster.ended.Go(func() {
 		select {
 		case <-p.gone:
 			return
@@ -127,7 +124,7 @@ func (m *machine) watch(p *process) {
 		m.turn <- struct{}{}
 		defer m.give()
 		if m.proc == p {
-			why := "ended by itself, its disk has failed: " + p.node.Status().Failed
+			why := "ended by itself, " + p.node.Failure()
 			m.crash(vfs.KeepCache, why)
 			m.setDown(why, true)
 		}
@@ -147,7 +144,7 @@ func (m *machine) crash(mode vfs.ImageMode, why string) vfs.ImageReport {
 	}
 	image, report := m.drive().Image(mode)
 	m.replace(image, why)
-	m.cluster.funerals.Go(func() {
+	m.cluster.ended.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		defer cancel()
 		if err := p.node.Stop(ctx); errors.Is(err, context.DeadlineExceeded) {

@@ -19,7 +19,8 @@ const (
 // Admin asks nodes what an operator asks them, from a machine that Dial starts from. It keeps no connections and may be used by several
 // goroutines.
 type Admin struct {
-	Members []masterslave.Member // all nodes, in order
+	// Members are all nodes, in order, with their addresses as they are at the moment: in containers they are known only after the start.
+	Members func() []masterslave.Member
 	Dial    masterslave.DialFunc
 }
 
@@ -31,7 +32,7 @@ var (
 // Groups implements harness.Groups.
 func (a *Admin) Groups() [][]harness.NodeID {
 	var out [][]harness.NodeID
-	for _, m := range a.Members {
+	for _, m := range a.Members() {
 		for int(m.Group) >= len(out) {
 			out = append(out, nil)
 		}
@@ -41,17 +42,17 @@ func (a *Admin) Groups() [][]harness.NodeID {
 }
 
 func (a *Admin) member(n harness.NodeID) (masterslave.Member, error) {
-	for _, m := range a.Members {
+	for _, m := range a.Members() {
 		if NodeName(m.ID) == n {
 			return m, nil
 		}
 	}
-	return masterslave.Member{}, fmt.Errorf("there is no node %q; there are n1 to n%d", n, len(a.Members))
+	return masterslave.Member{}, fmt.Errorf("there is no node %q; there are n1 to n%d", n, len(a.Members()))
 }
 
-// State implements harness.Groups. Whether a follower has caught up is decided by its leader's word, not by its own: a follower that is cut
+// State implements harness.Groups: a node is in one group only. Whether a follower has caught up is decided by its leader's word, not by its own: a follower that is cut
 // off does not know what it lacks.
-func (a *Admin) State(ctx context.Context, n harness.NodeID) (harness.NodeState, error) {
+func (a *Admin) State(ctx context.Context, _ int, n harness.NodeID) (harness.NodeState, error) {
 	m, err := a.member(n)
 	if err != nil {
 		return harness.NodeState{}, err
@@ -123,7 +124,7 @@ func (a *Admin) Promote(ctx context.Context, group int, n harness.NodeID, force 
 		}
 		req.Node = m.ID
 	}
-	res, err := masterslave.Promote(ctx, req, a.Members, a.Dial, masterslave.WithRequestTimeout(promoteTimeout))
+	res, err := masterslave.Promote(ctx, req, a.Members(), a.Dial, masterslave.WithRequestTimeout(promoteTimeout))
 	p := harness.Promotion{Group: group, Leader: NodeName(res.Leader), Epoch: int64(res.Epoch), Safe: res.Safe, Forced: res.Forced}
 	switch {
 	case errors.Is(err, masterslave.ErrUnsafe) && a.singleCopy(ctx, group):
@@ -146,7 +147,7 @@ func (u *unsafePromote) Unwrap() []error { return u.is }
 
 // singleCopy says whether a node of the group that answers acknowledges with its own copy only.
 func (a *Admin) singleCopy(ctx context.Context, group int) bool {
-	for _, m := range a.Members {
+	for _, m := range a.Members() {
 		if int(m.Group) != group {
 			continue
 		}

@@ -15,8 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/assay-project/assay/broker/kafka"
-	"github.com/assay-project/assay/histories"
 	"github.com/assay-project/assay/broker/kafka/kafkafake"
+	"github.com/assay-project/assay/histories"
 )
 
 // Final reads go on until the high watermark, whatever a chunk may hold; scans until the log end of the node that they name.

@@ -18,9 +18,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/assay-project/assay/broker/kafka"
+	"github.com/assay-project/assay/broker/kafka/kafkafake"
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/histories"
-	"github.com/assay-project/assay/broker/kafka/kafkafake"
 	"github.com/assay-project/assay/internal/netsim"
 )
 

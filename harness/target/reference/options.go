@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/assay-project/assay/broker/replication/masterslave"
+	"github.com/assay-project/assay/harness/target"
 )
 
 // MasterSlave is the mode in which a group's leader is fixed until an operator promotes.
@@ -16,19 +17,9 @@ const MasterSlave = "master-slave"
 // Modes lists the modes that there are, in the order in which people should see them.
 func Modes() []string { return []string{MasterSlave} }
 
-// Option is one key of `--set`.
-type Option struct {
-	Name    string   `json:"name"`
-	Modes   []string `json:"modes"`
-	Default string   `json:"default"`
-	Allowed string   `json:"allowed"`
-	Doc     string   `json:"doc"`
-}
-
 // Names of the options that the harness's client obeys; partitions is obeyed by the broker, too.
 const (
 	optAcks        = "acks"
-	optBatch       = "batch"
 	optIdempotence = "idempotence"
 	optPartitions  = "partitions"
 	optReadFrom    = "read-from"
@@ -37,14 +28,12 @@ const (
 
 const (
 	maxRetries = 1000
-	maxBatch   = 1000
 )
 
 // clientOptions are the options of every mode that only the client obeys, by name.
-func clientOptions() []Option {
-	return []Option{
+func clientOptions() []target.Option {
+	return []target.Option{
 		{Name: optAcks, Default: "all", Allowed: "all, 1, 0", Doc: "who has stored a message before it is acknowledged: as the mode promises, the leader, nobody"},
-		{Name: optBatch, Default: "1", Allowed: fmt.Sprintf("1 to %d", maxBatch), Doc: "values that one send writes"},
 		{Name: optIdempotence, Default: "true", Allowed: "true, false", Doc: "producers number their batches, so that repeats are recognised; needs acks=all, and is off by default without it"},
 		{Name: optReadFrom, Default: "leader", Allowed: "leader, follower", Doc: "which replica the reads under load ask"},
 		{Name: optRetries, Default: "0", Allowed: fmt.Sprintf("0 to %d", maxRetries), Doc: "how often a client repeats a refused send by itself; 0: one send is one request"},
@@ -52,15 +41,15 @@ func clientOptions() []Option {
 }
 
 // Options lists every option, by name, with the modes that know it.
-func Options() []Option {
+func Options() []target.Option {
 	out := clientOptions()
 	for _, d := range masterslave.OptionDocs() {
-		out = append(out, Option{Name: d.Name, Default: d.Default, Allowed: d.Allowed, Doc: d.Doc})
+		out = append(out, target.Option{Name: d.Name, Default: d.Default, Allowed: d.Allowed, Doc: d.Doc})
 	}
 	for i := range out {
 		out[i].Modes = Modes()
 	}
-	slices.SortFunc(out, func(a, b Option) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b target.Option) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
@@ -69,7 +58,6 @@ type ClientOptions struct {
 	Acks         int16 // -1: all
 	Idempotence  bool
 	Retries      int  // 0: one send is one request
-	Batch        int  // values per send
 	ReadFollower bool // reads under load ask a follower
 	Partitions   int  // of the topic that the load uses
 }
@@ -80,7 +68,6 @@ func parseClient(set map[string]string, partitions int) (ClientOptions, error) {
 	o := ClientOptions{
 		Acks:         [...]int16{-1, 1, 0}[p.oneOf(optAcks, "all", "1", "0")],
 		Retries:      p.number(optRetries, 0, maxRetries),
-		Batch:        p.number(optBatch, 1, maxBatch),
 		ReadFollower: p.oneOf(optReadFrom, "leader", "follower") == 1,
 		Idempotence:  p.oneOf(optIdempotence, "true", "false") == 0,
 		Partitions:   partitions,
@@ -97,19 +84,19 @@ func parseClient(set map[string]string, partitions int) (ClientOptions, error) {
 // clientParser keeps the first error.
 type clientParser struct {
 	set   map[string]string
-	table []Option
+	table []target.Option
 	err   error
 }
 
-func (p *clientParser) option(name string) (value string, o Option) {
-	o = p.table[slices.IndexFunc(p.table, func(o Option) bool { return o.Name == name })]
+func (p *clientParser) option(name string) (value string, o target.Option) {
+	o = p.table[slices.IndexFunc(p.table, func(o target.Option) bool { return o.Name == name })]
 	if v, ok := p.set[name]; ok {
 		return v, o
 	}
 	return o.Default, o
 }
 
-func (p *clientParser) bad(value string, o Option) {
+func (p *clientParser) bad(value string, o target.Option) {
 	if p.err == nil {
 		p.err = fmt.Errorf("option %s=%q: allowed are %s", o.Name, value, o.Allowed)
 	}

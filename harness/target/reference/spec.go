@@ -1,5 +1,3 @@
-// Package reference is the reference broker as a target: what a cluster of it is made of, the client that drives it, and what an
-// operator asks of it. It knows no environment: those hand it addresses and a way to dial.
 package reference
 
 import (
@@ -13,17 +11,14 @@ import (
 	"github.com/assay-project/assay/broker/node"
 	"github.com/assay-project/assay/broker/replication/masterslave"
 	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/harness/target"
 )
 
 // maxNodes bounds a cluster; more than this is a typing error, and every node costs memory.
 const maxNodes = 64
 
 // Spec says what cluster is wanted, in the words of the command line.
-type Spec struct {
-	Mode    string            `json:"mode"`
-	Nodes   int               `json:"nodes"`
-	Options map[string]string `json:"options"` // as given with --set; what is left out has its default
-}
+type Spec target.Config
 
 // Settings are a Spec's options, parsed, with defaults.
 type Settings struct {
@@ -108,39 +103,20 @@ func (s Settings) Effective() map[string]string {
 }
 
 // NodeName is the harness's name of the node with number id.
-func NodeName(id int32) harness.NodeID { return harness.NodeID("n" + strconv.Itoa(int(id))) }
+func NodeName(id int32) harness.NodeID { return target.NodeName(int(id)) }
 
-// NodeNames are the names of all nodes, in order.
-func (s Spec) NodeNames() []harness.NodeID {
-	out := make([]harness.NodeID, s.Nodes)
+// members are the nodes, in order, with the addresses at which others reach them.
+func (s Settings) members(addr func(n harness.NodeID, port string) string) []masterslave.Member {
+	out := make([]masterslave.Member, s.Nodes)
 	for i := range out {
-		out[i] = NodeName(int32(i + 1))
+		id := int32(i + 1)
+		out[i] = masterslave.Member{ID: id, Group: s.GroupOf(id), Kafka: addr(NodeName(id), portKafka), Peer: addr(NodeName(id), portPeer)}
 	}
 	return out
 }
 
-// Members are the nodes, in order. addr gives the addresses of node i, from 1, at which others reach it: Kafka's and the peers'.
-func (s Spec) Members(addr func(i int) (kafka, peer string)) ([]masterslave.Member, error) {
-	set, err := s.Settings()
-	if err != nil {
-		return nil, err
-	}
-	out := make([]masterslave.Member, s.Nodes)
-	for i := range out {
-		m := masterslave.Member{ID: int32(i + 1), Group: set.GroupOf(int32(i + 1))}
-		m.Kafka, m.Peer = addr(i + 1)
-		out[i] = m
-	}
-	return out, nil
-}
-
-// NodeConfigs are the configurations of the nodes, in order. Each binds the addresses at which it is reached, and has no data directory;
-// an environment that needs others changes them.
-func (s Spec) NodeConfigs(addr func(i int) (kafka, peer string)) ([]node.Config, error) {
-	members, err := s.Members(addr)
-	if err != nil {
-		return nil, err
-	}
+// nodeConfigs are the configurations of the nodes, in order. Each binds the addresses at which it is reached, and has no data directory.
+func (s Spec) nodeConfigs(members []masterslave.Member) []node.Config {
 	all := make([]node.Member, len(members))
 	for i, m := range members {
 		all[i] = node.Member{ID: m.ID, Group: m.Group, Kafka: m.Kafka, Peer: m.Peer}
@@ -158,5 +134,5 @@ func (s Spec) NodeConfigs(addr func(i int) (kafka, peer string)) ([]node.Config,
 			Log:     "info",
 		}
 	}
-	return out, nil
+	return out
 }

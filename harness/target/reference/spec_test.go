@@ -9,6 +9,7 @@ import (
 
 	"github.com/assay-project/assay/broker/replication/masterslave"
 	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/harness/target"
 )
 
 func spec(nodes int, set ...string) Spec {
@@ -33,7 +34,6 @@ func TestBadSpecsAreRefused(t *testing.T) {
 		"broker value":    {spec(3, "flush", "often"), []string{"flush", "often", "async, sync, leader"}},
 		"client value":    {spec(3, "acks", "2"), []string{`acks="2"`, "all, 1, 0"}},
 		"retries":         {spec(3, "retries", "-1"), []string{`retries="-1"`, "0 to 1000"}},
-		"batch":           {spec(3, "batch", "0"), []string{`batch="0"`}},
 		"read-from value": {spec(3, "read-from", "anyone"), []string{"leader, follower"}},
 		"idempotence":     {spec(3, "acks", "1", "idempotence", "true"), []string{"idempotence=true needs acks=all, not 1"}},
 		"bad idempotence": {spec(3, "idempotence", "maybe"), []string{"true, false"}},
@@ -51,7 +51,10 @@ func TestBadSpecsAreRefused(t *testing.T) {
 			for _, w := range c.want {
 				require.ErrorContains(t, err, w)
 			}
-			_, err = c.spec.NodeConfigs(func(int) (string, string) { return "", "" })
+			tg := Target()
+			_, err = tg.New(target.Config(c.spec), target.Place{})
+			require.Error(t, err)
+			_, err = tg.Effective(target.Config(c.spec))
 			require.Error(t, err)
 		})
 	}
@@ -62,27 +65,31 @@ func TestSettings(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, set.Copies())
 	require.Equal(t, 1, set.Groups())
-	require.Equal(t, ClientOptions{Acks: -1, Idempotence: true, Batch: 1, Partitions: 3}, set.Client)
+	require.Equal(t, ClientOptions{Acks: -1, Idempotence: true, Partitions: 3}, set.Client)
 	require.Equal(t, map[string]string{
-		"acks": "all", "auto.create.topics.enable": "true", "batch": "1", "copies": "1", "flush": "async", "follower-read": "false", "groups": "1",
+		"acks": "all", "auto.create.topics.enable": "true", "copies": "1", "flush": "async", "follower-read": "false", "groups": "1",
 		"idempotence": "true", "partitions": "3", "read-from": "leader", "replication": "async", "replication.timeout.ms": "3000", "retries": "0",
 		"visible": "replicated",
 	}, set.Effective())
 
-	set, err = spec(3, "replication", "sync", "acks", "1", "retries", "5", "batch", "10", "partitions", "7", "follower-read", "true", "read-from", "follower",
+	set, err = spec(3, "replication", "sync", "acks", "1", "retries", "5", "partitions", "7", "follower-read", "true", "read-from", "follower",
 		"replication.timeout.ms", "500").Settings()
 	require.NoError(t, err)
 	require.Equal(t, 2, set.Copies())
 	require.Equal(t, 500*time.Millisecond, set.Broker.Timeout)
-	require.Equal(t, ClientOptions{Acks: 1, Retries: 5, Batch: 10, ReadFollower: true, Partitions: 7}, set.Client, "idempotence is off without acks=all")
+	require.Equal(t, ClientOptions{Acks: 1, Retries: 5, ReadFollower: true, Partitions: 7}, set.Client, "idempotence is off without acks=all")
 	require.Equal(t, "false", set.Effective()["idempotence"])
 	require.Equal(t, "2", set.Effective()["copies"])
 }
 
 func TestNodeConfigs(t *testing.T) {
 	s := spec(4, "groups", "2", "acks", "1", "flush", "sync")
-	configs, err := s.NodeConfigs(func(i int) (string, string) { return fmt.Sprintf("n%d:9092", i), fmt.Sprintf("n%d:7000", i) })
+	set, err := s.Settings()
 	require.NoError(t, err)
+	members := set.members(func(n harness.NodeID, port string) string {
+		return string(n) + map[string]string{"kafka": ":9092", "peer": ":7000"}[port]
+	})
+	configs := s.nodeConfigs(members)
 	require.Len(t, configs, 4)
 	for i, c := range configs {
 		require.Equal(t, int32(i+1), c.ID)
@@ -95,10 +102,29 @@ func TestNodeConfigs(t *testing.T) {
 		require.Len(t, c.Nodes, 4)
 		require.Equal(t, []int32{0, 0, 1, 1}[i], c.Nodes[i].Group)
 	}
-	members, err := s.Members(func(int) (string, string) { return "k", "p" })
+	require.Equal(t, [][]harness.NodeID{{"n1", "n2"}, {"n3", "n4"}}, (&Admin{Members: func() []masterslave.Member { return members }}).Groups())
+}
+
+// A system describes its nodes before anybody knows where they are, and starts them in every environment.
+func TestSystem(t *testing.T) {
+	addr := func(n harness.NodeID, port string) string { return string(n) + ":" + port }
+	s, err := Target().New(target.Config(spec(2, "flush", "sync")), target.Place{Addr: addr})
 	require.NoError(t, err)
-	require.Equal(t, [][]harness.NodeID{{"n1", "n2"}, {"n3", "n4"}}, (&Admin{Members: members}).Groups())
-	require.Equal(t, []harness.NodeID{"n1", "n2", "n3", "n4"}, s.NodeNames())
+	require.Equal(t, []harness.NodeID{"n1", "n2"}, s.Nodes)
+	p, err := s.Process("n2")
+	require.NoError(t, err)
+	require.Equal(t, []string{"node", "--config", "node.yaml"}, p.Args)
+	require.Contains(t, string(p.Files["node.yaml"]), "kafka: n1:kafka")
+	require.Contains(t, string(p.Files["node.yaml"]), "data: data\n")
+	c, err := s.Container("n1")
+	require.NoError(t, err)
+	require.Equal(t, "/data", c.Data)
+	require.Contains(t, string(c.Files["/etc/assay/node.yaml"]), "flush: sync")
+	_, err = s.Container("n3")
+	require.ErrorContains(t, err, "n3")
+	for _, file := range []string{"log.seg", "meta"} {
+		require.Equal(t, file == "log.seg", s.Sim.Log(file))
+	}
 }
 
 func TestOptionsAreComplete(t *testing.T) {
@@ -114,7 +140,7 @@ func TestOptionsAreComplete(t *testing.T) {
 }
 
 // withDefault gives an option its default in a cluster that allows it.
-func withDefault(o Option) Spec {
+func withDefault(o target.Option) Spec {
 	s := spec(3, o.Name, o.Default)
 	if o.Name == "copies" {
 		s.Options["replication"] = "sync"

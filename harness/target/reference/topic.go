@@ -21,9 +21,9 @@ var _ harness.TopicMaker = (*Admin)(nil)
 
 // CreateTopic implements harness.TopicMaker. It repeats until every group's leader has the topic, or ctx ends.
 func (a *Admin) CreateTopic(ctx context.Context, name string, partitions int) error {
-	seeds := make([]string, len(a.Members))
-	for i, m := range a.Members {
-		seeds[i] = m.Kafka
+	var seeds []string
+	for _, m := range a.Members() {
+		seeds = append(seeds, m.Kafka)
 	}
 	cl, err := kgo.NewClient(kgo.SeedBrokers(seeds...), kgo.Dialer(a.Dial), kgo.RequestRetries(0), kgo.MetadataMinAge(topicRetry))
 	if err != nil {

@@ -1,0 +1,37 @@
+package target
+
+import (
+	"context"
+
+	"github.com/assay-project/assay/harness"
+)
+
+// Parts are the parts of a cluster that an environment makes of a system, for harness.Composed: the environment's own abilities, and those of the system's operator.
+// down answers for nodes of which the environment knows that they do not run, so that they need not be asked; ok is false for the others.
+func Parts(env any, s *System, down func(n harness.NodeID) (state harness.NodeState, ok bool)) []any {
+	parts := []any{env}
+	if g, ok := s.Operator.(harness.Groups); ok {
+		parts = append(parts, groups{g, down})
+	}
+	return append(parts, s.Operator)
+}
+
+// groups is an operator's view of the groups that does not ask nodes that are down.
+type groups struct {
+	operator harness.Groups
+	down     func(n harness.NodeID) (harness.NodeState, bool)
+}
+
+var _ harness.Groups = groups{}
+
+// Groups implements harness.Groups.
+func (g groups) Groups() [][]harness.NodeID { return g.operator.Groups() }
+
+// State implements harness.Groups.
+func (g groups) State(ctx context.Context, group int, n harness.NodeID) (harness.NodeState, error) {
+	if s, ok := g.down(n); ok {
+		s.Node, s.Group = n, group
+		return s, nil
+	}
+	return g.operator.State(ctx, group, n)
+}
