@@ -11,7 +11,7 @@ BENCHTIME  ?= 1s
 all: build test lint
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/assay ./cmd/assay
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X github.com/assay-project/assay/cli.version=$(VERSION)" -o bin/assay ./cmd/assay
 
 # Go hides why a test was skipped; untested.sh says it last, so that nobody overlooks it.
 test: build

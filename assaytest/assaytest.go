@@ -1,4 +1,4 @@
-// Package assaytest runs an experiment inside `go test`: in a simulation within milliseconds, or in containers.
+// Package assaytest runs an experiment inside `go test`: in a simulation within milliseconds, in containers, or as processes of this machine.
 //
 //	func TestNothingIsLostUnderKills(t *testing.T) {
 //		spec := experiment.Default()
@@ -9,7 +9,7 @@
 //
 // A simulation runs within this process, in a synctest bubble of the test, so that a debugger, the race detector and coverage see the broker.
 //
-// A run in containers ends early, and removes what it made, when the test's own time (-timeout) is nearly over, and on Ctrl-C and SIGTERM. A panic
+// A run in real time ends early, and removes what it made, when the test's own time (-timeout) is nearly over, and on Ctrl-C and SIGTERM. A panic
 // elsewhere in the test binary ends the process, and leaves the containers to `assay clean`.
 package assaytest
 
@@ -21,7 +21,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/experiment"
 )
 
@@ -31,7 +31,13 @@ const StoreEnv = "ASSAY_STORE"
 // Option changes what Run accepts.
 type Option func(*options)
 
-type options struct{ permitted bool }
+type options struct {
+	permitted bool
+	catalog   experiment.Catalog
+}
+
+// With runs the experiment with the parts of a catalog instead of the standard ones.
+func With(c experiment.Catalog) Option { return func(o *options) { o.catalog = c } }
 
 // AllowPermitted accepts anomalies that the configuration never promised to prevent (exit code 4).
 func AllowPermitted() Option { return func(o *options) { o.permitted = true } }
@@ -43,7 +49,7 @@ func AllowPermitted() Option { return func(o *options) { o.permitted = true } }
 // The test must not be in a synctest bubble already.
 func Run(t *testing.T, spec experiment.Spec, opts ...Option) *experiment.Result {
 	t.Helper()
-	var o options
+	o := options{catalog: experiment.Standard()}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -51,12 +57,12 @@ func Run(t *testing.T, spec experiment.Spec, opts ...Option) *experiment.Result 
 		spec.Store = store(t)
 	}
 	spec.Keep = experiment.KeepAlways // what happens to it is decided below
-	res, err := execute(t, spec)
+	res, err := execute(t, o.catalog, spec)
 	if res == nil {
 		t.Fatalf("assay: seed %d: %v", spec.Seed, err)
 	}
 	s := &res.Summary
-	if s.Exit == harness.ExitValid || s.Exit == harness.ExitPermitted && o.permitted {
+	if s.Exit == judge.ExitValid || s.Exit == judge.ExitPermitted && o.permitted {
 		if err := os.RemoveAll(s.Run); err != nil {
 			t.Errorf("assay: removing a run: %v", err)
 		}
@@ -68,12 +74,12 @@ func Run(t *testing.T, spec experiment.Spec, opts ...Option) *experiment.Result 
 }
 
 // execute runs the experiment where it belongs.
-func execute(t *testing.T, spec experiment.Spec) (*experiment.Result, error) {
+func execute(t *testing.T, c experiment.Catalog, spec experiment.Spec) (*experiment.Result, error) {
 	t.Helper()
-	if spec.Env != experiment.EnvSim {
-		return inContainers(t, spec)
+	if !c.IsVirtual(spec.Env) {
+		return inRealTime(t, c, spec)
 	}
-	return experiment.RunWithin(spec, experiment.Hooks{}, func(record func(context.Context)) {
+	return c.RunWithin(spec, experiment.Hooks{}, func(record func(context.Context)) {
 		synctest.Test(t, func(t *testing.T) { record(t.Context()) })
 	})
 }

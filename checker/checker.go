@@ -4,6 +4,7 @@ package checker
 
 import (
 	"context"
+	"io"
 
 	"github.com/assay-project/assay/histories"
 )
@@ -89,4 +90,10 @@ type Result struct {
 type Checker interface {
 	Name() string
 	Check(ctx context.Context, h histories.Reader) Result
+}
+
+// Drawer is a Checker that can draw what it found.
+type Drawer interface {
+	// Visualize writes a picture of what it found in a partition, as one self-contained HTML page. It fails when there is nothing to draw.
+	Visualize(ctx context.Context, h histories.Reader, part int32, w io.Writer) error
 }

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -7,12 +7,12 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/assay-project/assay/internal/bench"
 )
 
 // benchResult is the object of `assay bench NAME --json`.
@@ -146,80 +146,17 @@ func (a *app) benchTable(r benchResult) error {
 // benchBrokerRow measures the broker, and then the floor.
 func benchBrokerRow(ctx context.Context, f *benchFlags, dir, flush string, inFlight int) (benchRow, error) {
 	row := benchRow{Mode: "master-slave", Flush: flush, InFlight: inFlight, RecordsPerReq: 1}
-	name := strings.Join([]string{flush, strconv.Itoa(inFlight)}, "-")
-	m, err := measureBroker(ctx, f, dir+"/broker-"+name, flush, inFlight)
+	load := bench.Load{InFlight: inFlight, Time: f.time, Size: f.size}
+	name := flush + "-" + strconv.Itoa(inFlight)
+	m, err := bench.Broker(ctx, load, dir+"/broker-"+name, flush)
 	if err != nil {
 		return row, err
 	}
-	row.MsgsPerSecond, row.P50Micros, row.P99Micros = m.perSecond, m.p50.Microseconds(), m.p99.Microseconds()
-	floor, err := measureFloor(ctx, f, dir+"/floor-"+name, flush != "async", inFlight)
+	row.MsgsPerSecond, row.P50Micros, row.P99Micros = m.PerSecond, m.P50.Microseconds(), m.P99.Microseconds()
+	floor, err := bench.Floor(ctx, load, dir+"/floor-"+name, flush != "async")
 	if err != nil {
 		return row, err
 	}
-	row.FloorMsgsPerSec, row.RatioToTheFloor = floor.perSecond, m.perSecond/floor.perSecond
+	row.FloorMsgsPerSec, row.RatioToTheFloor = floor.PerSecond, m.PerSecond/floor.PerSecond
 	return row, nil
-}
-
-func measureFloor(ctx context.Context, f *benchFlags, dir string, fsync bool, inFlight int) (measured, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return measured{}, err
-	}
-	floor, err := startFloor(dir, fsync)
-	if err != nil {
-		return measured{}, err
-	}
-	defer floor.close()
-	senders := make([]func() error, inFlight)
-	for i := range senders {
-		send, closeIt, err := floorClient(ctx, floor.addr, make([]byte, f.size))
-		if err != nil {
-			return measured{}, err
-		}
-		defer closeIt()
-		senders[i] = send
-	}
-	return drive(ctx, senders, f.time)
-}
-
-// measured is what drive found.
-type measured struct {
-	perSecond float64
-	p50, p99  time.Duration
-}
-
-// drive calls each sender in a loop of its own for d, after a warm-up of a fifth of that.
-func drive(ctx context.Context, senders []func() error, d time.Duration) (measured, error) {
-	var (
-		wg    sync.WaitGroup
-		took  = make([][]time.Duration, len(senders))
-		errs  = make([]error, len(senders))
-		start = time.Now().Add(d / 5)
-		end   = start.Add(d)
-	)
-	for i, send := range senders {
-		wg.Go(func() {
-			for {
-				begin := time.Now()
-				if begin.After(end) || ctx.Err() != nil {
-					return
-				}
-				if errs[i] = send(); errs[i] != nil {
-					return
-				}
-				if done := time.Now(); begin.After(start) && done.Before(end) {
-					took[i] = append(took[i], done.Sub(begin))
-				}
-			}
-		})
-	}
-	wg.Wait()
-	all := slices.Concat(took...)
-	if err := errors.Join(errs...); err != nil {
-		return measured{}, err
-	}
-	if len(all) == 0 {
-		return measured{}, errors.New("nothing was acknowledged: give more --time")
-	}
-	slices.Sort(all)
-	return measured{perSecond: float64(len(all)) / d.Seconds(), p50: all[len(all)/2], p99: all[len(all)*99/100]}, nil
 }

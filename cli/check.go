@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -6,22 +6,23 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/experiment"
+	"github.com/assay-project/assay/histories"
 	"github.com/assay-project/assay/report"
 )
 
 // checkResult is the object of `assay check --json`.
 type checkResult struct {
-	Verdict   string                   `json:"verdict"`
-	Exit      int                      `json:"exit"`
-	Unknown   []string                 `json:"unknown"`
-	Anomalies []harness.AnomalySummary `json:"anomalies"`
-	Ops       harness.OpCounts         `json:"ops"`
-	CheckMS   int64                    `json:"check_ms"`
+	Verdict   string                 `json:"verdict"`
+	Exit      int                    `json:"exit"`
+	Unknown   []string               `json:"unknown"`
+	Anomalies []judge.AnomalySummary `json:"anomalies"`
+	Ops       histories.OpCounts     `json:"ops"`
+	CheckMS   int64                  `json:"check_ms"`
 }
 
-func checkResultOf(s *harness.Summary) checkResult {
+func checkResultOf(s *judge.Summary) checkResult {
 	return checkResult{s.Verdict, s.Exit, s.Unknown, s.Anomalies, s.Ops, s.CheckMS}
 }
 
@@ -46,7 +47,7 @@ A history without a manifest has no contract: any anomaly is exit 3. Nothing is 
 			if err := pathExists(args[0]); err != nil {
 				return err
 			}
-			res, err := experiment.Judge(cmd.Context(), args[0], experiment.JudgeOptions{Timeout: timeout})
+			res, err := a.catalog.Judge(cmd.Context(), args[0], experiment.JudgeOptions{Timeout: timeout})
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package cli
 
 import (
 	"bytes"
@@ -134,7 +134,7 @@ func (r *dockerRun) clean() docker.Report {
 }
 
 // summary is the end of the run: its exit code, and the object that it printed.
-func (r *dockerRun) summary() (code int, s harness.Summary) {
+func (r *dockerRun) summary() (code int, s judge.Summary) {
 	r.t.Helper()
 	_ = r.cmd.Wait() // the code tells
 	require.NoError(r.t, json.Unmarshal(r.out.Bytes(), &s), "%s%s", r.out.String(), r.err.String())
@@ -142,12 +142,12 @@ func (r *dockerRun) summary() (code int, s harness.Summary) {
 }
 
 // judged requires that the history up to the end can be read and judged: nothing is concluded from it, and nothing is held against the system.
-func (r *dockerRun) judged() harness.Summary {
+func (r *dockerRun) judged() judge.Summary {
 	r.t.Helper()
 	c := runCLI(r.t, "check", r.dir, "--json")
-	var s harness.Summary
+	var s judge.Summary
 	require.NoError(r.t, json.Unmarshal([]byte(c.stdout), &s), "%s%s", c.stdout, c.stderr)
-	require.Equal(r.t, harness.ExitUnknown, c.code, "%+v", s)
+	require.Equal(r.t, judge.ExitUnknown, c.code, "%+v", s)
 	require.Positive(r.t, s.Ops.OK)
 	return s
 }
@@ -157,8 +157,8 @@ func TestPanicInDocker(t *testing.T) {
 	r := middleOfRun(t)
 	require.NoError(t, os.WriteFile(r.fuse, nil, 0o644))
 	code, s := r.summary()
-	require.Equal(t, harness.ExitError, code)
-	require.Equal(t, harness.ExitError, s.Exit)
+	require.Equal(t, judge.ExitError, code)
+	require.Equal(t, judge.ExitError, s.Exit)
 	require.Contains(t, r.err.String(), "panic: a panic in the middle of a run")
 	require.Contains(t, r.err.String(), "what it made is removed")
 	require.Empty(t, r.left())
@@ -172,7 +172,7 @@ func TestSignalsInDocker(t *testing.T) {
 			r := middleOfRun(t)
 			require.NoError(t, r.cmd.Process.Signal(signal))
 			code, s := r.summary()
-			require.Equal(t, harness.ExitUnknown, code, "%s", r.err.String())
+			require.Equal(t, judge.ExitUnknown, code, "%s", r.err.String())
 			require.True(t, s.Interrupted)
 			require.Len(t, s.Faults, 3)
 			for _, f := range s.Faults {
@@ -206,16 +206,16 @@ func TestVerdictsInDocker(t *testing.T) {
 		args []string
 		exit int
 	}{
-		"async loses":            {[]string{"--nodes", "2", "--set", "replication=async", "--nemesis", "slow:follower,wipe:leader,promote"}, harness.ExitPermitted},
-		"sync keeps":             {[]string{"--nodes", "2", "--set", "replication=sync", "--set", "copies=2", "--nemesis", "slow:follower,wipe:leader,promote"}, harness.ExitValid},
-		"the page cache is kept": {[]string{"--nemesis", "kill,partition,pause"}, harness.ExitValid},
+		"async loses":            {[]string{"--nodes", "2", "--set", "replication=async", "--nemesis", "slow:follower,wipe:leader,promote"}, judge.ExitPermitted},
+		"sync keeps":             {[]string{"--nodes", "2", "--set", "replication=sync", "--set", "copies=2", "--nemesis", "slow:follower,wipe:leader,promote"}, judge.ExitValid},
+		"the page cache is kept": {[]string{"--nemesis", "kill,partition,pause"}, judge.ExitValid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var s harness.Summary
+			var s judge.Summary
 			for _, seed := range []string{"1", "2", "3"} {
 				s = runJSON(t, append(c.args, "--env", "docker", "--time", "24s", "--rate", "150", "--store", t.TempDir(), "--seed", seed)...)
-				if c.exit != harness.ExitPermitted || s.Exit != harness.ExitValid {
+				if c.exit != judge.ExitPermitted || s.Exit != judge.ExitValid {
 					break // which messages meet the wipe is not decided by the seed alone, so that a run may lose nothing
 				}
 			}

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -28,10 +28,10 @@ func TestFrozenSimulation(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv(frozenTestEnv, "1")
 	r := runCLI(t, "run", "--time", "3s", "--seed", "1", "--json")
-	require.Equal(t, harness.ExitError, r.code, r.stderr)
-	var s harness.Summary
+	require.Equal(t, judge.ExitError, r.code, r.stderr)
+	var s judge.Summary
 	require.NoError(t, json.Unmarshal([]byte(r.stdout), &s))
-	require.Equal(t, harness.ExitError, s.Exit)
+	require.Equal(t, judge.ExitError, s.Exit)
 	require.Contains(t, s.Unknown[0], "virtual time has stood still")
 	require.Contains(t, r.stderr, "assay.frozen(", "its stack")
 }

@@ -1,11 +1,11 @@
-package main
+package cli
 
 import (
 	"encoding/json"
 	"fmt"
 
 	"github.com/assay-project/assay/checker"
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
 )
 
 // printJSON writes one object on standard output.
@@ -20,7 +20,7 @@ func (a *app) printJSON(v any) error {
 
 // printError writes the object of a command that failed before there was a result; commands without one print nothing.
 func (a *app) printError(command, message string) error {
-	s := complete(harness.Summary{Verdict: harness.VerdictName(harness.ExitError), Exit: harness.ExitError, Unknown: []string{message}})
+	s := complete(judge.Summary{Verdict: judge.VerdictName(judge.ExitError), Exit: judge.ExitError, Unknown: []string{message}})
 	switch command {
 	case "run":
 		return a.printJSON(s)
@@ -31,12 +31,12 @@ func (a *app) printError(command, message string) error {
 }
 
 // complete makes every list of s one that is there, so that scripts meet [] and never null.
-func complete(s harness.Summary) harness.Summary {
+func complete(s judge.Summary) judge.Summary {
 	if s.Unknown == nil {
 		s.Unknown = []string{}
 	}
 	if s.Anomalies == nil {
-		s.Anomalies = []harness.AnomalySummary{}
+		s.Anomalies = []judge.AnomalySummary{}
 	}
 	for i := range s.Anomalies {
 		if s.Anomalies[i].Witnesses == nil {
@@ -44,11 +44,11 @@ func complete(s harness.Summary) harness.Summary {
 		}
 	}
 	if s.Faults == nil {
-		s.Faults = []harness.FaultRecord{}
+		s.Faults = []judge.FaultRecord{}
 	}
 	for i := range s.Faults {
 		if s.Faults[i].Nodes == nil {
-			s.Faults[i].Nodes = []harness.NodeID{}
+			s.Faults[i].Nodes = []string{}
 		}
 	}
 	for i := range s.Seeds {

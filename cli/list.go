@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -8,8 +8,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-
-	"github.com/assay-project/assay/experiment"
 )
 
 // listNames are what `assay list` knows, in the order of its help.
@@ -31,8 +29,8 @@ func (a *app) listCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			if env != "" && !slices.Contains(experiment.Environments(), env) {
-				return fmt.Errorf("--env %q: there is %s", env, strings.Join(experiment.Environments(), ", "))
+			if names := a.catalog.EnvironmentNames(); env != "" && !slices.Contains(names, env) {
+				return fmt.Errorf("unknown environment %q (want %s)", env, strings.Join(names, " or "))
 			}
 			return a.list(args[0], env)
 		},
@@ -45,20 +43,20 @@ func (a *app) list(what, env string) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	switch what {
 	case "modes":
-		for _, m := range experiment.Modes() {
+		for _, m := range a.catalog.Modes() {
 			fmt.Fprintf(w, "%s\t%s\n", m.Name, m.Doc)
 		}
 	case "workloads":
-		for _, m := range experiment.Workloads() {
+		for _, m := range a.catalog.WorkloadEntries() {
 			fmt.Fprintf(w, "%s\t%s\n", m.Name, m.Doc)
 		}
 	case "targets":
-		for _, m := range experiment.Targets() {
+		for _, m := range a.catalog.TargetEntries() {
 			fmt.Fprintf(w, "%s\t%s\n", m.Name, m.Doc)
 		}
 	case "options":
 		fmt.Fprintln(w, "option\tdefault\tallowed\tmodes\twhat it is")
-		for _, o := range experiment.Options() {
+		for _, o := range a.catalog.Options() {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", o.Name, o.Default, o.Allowed, strings.Join(o.Modes, ","), o.Doc)
 		}
 	case "faults":
@@ -71,7 +69,7 @@ func (a *app) list(what, env string) error {
 
 // listFaults describes the faults with their roles and shapes.
 func (a *app) listFaults(w *tabwriter.Writer, env string) error {
-	faults, err := experiment.Faults()
+	faults, err := a.catalog.FaultEntries()
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package main
+package cli
 
 // lockData would keep a second node from a data directory; there is no such lock on this system.
 func lockData(string) (release func() error, err error) {

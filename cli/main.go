@@ -1,6 +1,9 @@
-// Command assay tests what a replicated message broker's "acknowledged" is worth. It is the command line, the reference broker's node, and
-// the agent inside a node's container, in one binary.
-package main
+// Package cli is the command line of assay as a package: whoever has targets, workloads, faults or environments of his own builds a binary of his own,
+// whose main function is one call of Main.
+//
+// The binary is more than a command line: it is the process in which a simulation runs, the reference broker's node, and the agent inside a node's
+// container. Main must therefore come first in main, before the program looks at its arguments.
+package cli
 
 import (
 	"context"
@@ -17,18 +20,20 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"github.com/assay-project/assay/harness/cluster/sim"
 	"github.com/assay-project/assay/experiment"
+	"github.com/assay-project/assay/harness/cluster/sim"
 	"github.com/assay-project/assay/report"
 )
 
-// version is set by the linker (-X main.version=...); without it the build information of the binary tells.
+// version is set by the linker (-X github.com/assay-project/assay/cli.version=...); without it the build information of the binary tells.
 var version = ""
 
-func main() {
-	sim.ChildMain(experiment.SimHandlers()) // a simulation runs in a child process of this program
+// Main runs the command line of this process with the parts of a catalog, and ends the process. It is called first in main.
+func Main(catalog experiment.Catalog) {
+	sim.ChildMain(catalog.SimHandlers()) // a simulation runs in a child process of this program
 	a := &app{
-		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		catalog: catalog,
+		stdin:   os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		term: terminal(os.Stdout), errTerm: terminal(os.Stderr),
 	}
 	a.process(os.Args[1:])
@@ -36,7 +41,7 @@ func main() {
 
 // process runs a command line as this whole process, under a supervisor where it needs one. It does not return.
 func (a *app) process(args []string) {
-	if needsSupervisor(args) {
+	if len(a.supervised(args)) > 0 {
 		os.Exit(a.selfSupervised(args))
 	}
 	exit(a.guarded(context.Background(), args))
@@ -44,6 +49,7 @@ func (a *app) process(args []string) {
 
 // app is one use of the command line. Commands write to it, and not to the process, so that tests can use them.
 type app struct {
+	catalog        experiment.Catalog
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	term, errTerm  report.Terminal // what standard output and standard error are

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -14,9 +14,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/assay-project/assay/experiment"
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/harness/cluster/sim"
-	"github.com/assay-project/assay/experiment"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -155,7 +155,7 @@ func TestJSONErrors(t *testing.T) {
 	} {
 		r := runCLI(t, args...)
 		require.Equal(t, 1, r.code)
-		var s harness.Summary
+		var s judge.Summary
 		require.NoError(t, json.Unmarshal([]byte(r.stdout), &s), r.stdout)
 		require.Equal(t, "error", s.Verdict)
 		require.Equal(t, 1, s.Exit)

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -65,7 +65,7 @@ func (p *progress) follow(run *histories.Run) {
 }
 
 // finished counts a seed that is done.
-func (p *progress) finished(s harness.Summary) {
+func (p *progress) finished(s judge.Summary) {
 	if p == nil {
 		return
 	}
@@ -142,7 +142,7 @@ type tail struct {
 	file   *os.File
 	at     int64  // where the first line begins that was not there to its end
 	buf    []byte // of read
-	ops    harness.OpCounts
+	ops    histories.OpCounts
 	now    time.Duration
 	faults []string // that are on
 	began  bool     // the load has

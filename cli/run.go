@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/experiment"
 	"github.com/assay-project/assay/report"
 )
@@ -46,7 +46,7 @@ A fault is name[:role][/shape]; assay list faults has them all. Everything that 
 			if cmd.Flags().Changed("plan") && f.spec.Plan.File == "" {
 				return errors.New("--plan is empty: give a file, or leave the flag out")
 			}
-			if err := f.finish(cmd.Flags().Changed("seed")); err != nil {
+			if err := f.finish(a.catalog, cmd.Flags().Changed("seed")); err != nil {
 				return err
 			}
 			return a.run(cmd.Context(), &f)
@@ -59,8 +59,9 @@ A fault is name[:role][/shape]; assay list faults has them all. Everything that 
 func (f *runFlags) bind(cmd *cobra.Command) {
 	s, fl := &f.spec, cmd.Flags()
 	fl.SortFlags = false
-	fl.StringVar(&s.Env, "env", s.Env, "environment: sim (this process, virtual time) or docker (containers)")
-	fl.StringVar(&s.Mode, "mode", s.Mode, "replication mode; see assay list modes")
+	fl.StringVar(&s.Env, "env", s.Env, "environment: sim (this process, virtual time), docker (containers) or local (processes of this machine)")
+	fl.StringVar(&s.Target, "target", s.Target, "the system to test; see assay list targets")
+	fl.StringVar(&s.Mode, "mode", s.Mode, "replication mode (default: the target's first); see assay list modes")
 	fl.StringArrayVar(&f.set, "set", nil, "an option of the mode or the workload, key=value; may be repeated; see assay list options")
 	fl.IntVar(&s.Nodes, "nodes", s.Nodes, "broker nodes")
 	fl.StringVar(&s.Workload, "workload", s.Workload, "what is done to the cluster; see assay list workloads")
@@ -81,7 +82,7 @@ func (f *runFlags) bind(cmd *cobra.Command) {
 }
 
 // finish turns the flags into a complete and valid spec.
-func (f *runFlags) finish(seeded bool) error {
+func (f *runFlags) finish(catalog experiment.Catalog, seeded bool) error {
 	if f.seeds < 1 {
 		return fmt.Errorf("--seeds %d: give at least 1", f.seeds)
 	}
@@ -97,7 +98,7 @@ func (f *runFlags) finish(seeded bool) error {
 		return err
 	}
 	if f.spec.Plan.File != "" {
-		if f.spec.Plan, err = experiment.ReadPlan(f.spec.Plan.File); err != nil {
+		if f.spec.Plan, err = catalog.ReadPlan(f.spec.Plan.File); err != nil {
 			return err
 		}
 	}
@@ -106,7 +107,7 @@ func (f *runFlags) finish(seeded bool) error {
 			return err
 		}
 	}
-	return f.spec.Validate()
+	return catalog.Validate(f.spec)
 }
 
 // parseSet reads the values of --set.
@@ -164,7 +165,7 @@ func (a *app) run(ctx context.Context, f *runFlags) error {
 	if f.seeds > 1 {
 		return a.runSeeds(ctx, f, progress)
 	}
-	res, err := experiment.Run(ctx, f.spec, experiment.Hooks{
+	res, err := a.catalog.Run(ctx, f.spec, experiment.Hooks{
 		Started: progress.follow, Cluster: a.clusters.add, Stderr: a.stderr, Version: buildVersion(), Command: os.Args,
 	})
 	progress.stop()
@@ -194,11 +195,11 @@ func (a *app) failed(f *runFlags, res *experiment.Result, err error) error {
 		err = errors.Join(err, perr)
 	}
 	fmt.Fprintln(a.stderr, "assay: "+oneLine(err))
-	return exitError(harness.ExitError)
+	return exitError(judge.ExitError)
 }
 
 func (a *app) runSeeds(ctx context.Context, f *runFlags, p *progress) error {
-	sum, err := experiment.RunSeeds(ctx, f.spec, experiment.Seeds{N: f.seeds, Jobs: f.jobs},
+	sum, err := a.catalog.RunSeeds(ctx, f.spec, experiment.Seeds{N: f.seeds, Jobs: f.jobs},
 		experiment.Hooks{Finished: p.finished, Cluster: a.clusters.add, Stderr: a.stderr, Version: buildVersion(), Command: os.Args})
 	p.stop()
 	if err != nil {

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"encoding/json"
@@ -14,10 +14,10 @@ import (
 )
 
 // runJSON runs `assay run --json` and returns the object.
-func runJSON(t *testing.T, args ...string) harness.Summary {
+func runJSON(t *testing.T, args ...string) judge.Summary {
 	t.Helper()
 	r := runCLI(t, append([]string{"run", "--json"}, args...)...)
-	var s harness.Summary
+	var s judge.Summary
 	require.NoError(t, json.Unmarshal([]byte(r.stdout), &s), "one object and nothing else: %q %q", r.stdout, r.stderr)
 	require.Equal(t, s.Exit, r.code)
 	require.Contains(t, r.stderr, "seed ", "the seed comes first, beside the object")
@@ -29,7 +29,7 @@ var wipes = []string{"--nodes", "2", "--nemesis", "slow:follower,wipe:leader,pro
 // TestAsyncLosesAndMay is item 1 of the issue, shortened: acknowledged messages are lost, and nobody promised otherwise.
 func TestAsyncLosesAndMay(t *testing.T) {
 	t.Chdir(t.TempDir())
-	var s harness.Summary
+	var s judge.Summary
 	for _, seed := range []string{"1", "2", "3"} { // which messages meet the wipe is not decided by the seed alone
 		if s = runJSON(t, append(wipes, "--set", "replication=async", "--seed", seed)...); s.Exit == 4 {
 			break

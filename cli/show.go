@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -50,7 +50,7 @@ func (a *app) showCommand() *cobra.Command {
 
 // showAnomaly takes the verdict that the run has, and judges it anew where it has none.
 func (a *app) showAnomaly(ctx context.Context, path string, n int) error {
-	d, err := experiment.ReadVerdict(ctx, path)
+	d, err := a.catalog.ReadVerdict(ctx, path)
 	if err != nil {
 		return err
 	}

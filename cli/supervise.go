@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -13,17 +13,26 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/assay-project/assay/harness/cluster/docker"
+	"github.com/assay-project/assay/experiment"
 )
 
 // supervisedEnv tells a process that it has a supervisor, which reads on fd 3 that the process came to its end by itself.
 const supervisedEnv = "ASSAY_SUPERVISED"
 
-// needsSupervisor says whether a command line makes containers. A Go panic in any goroutine ends a process at once with code 2, which
-// would say "unknown" and leave the containers behind; so such a command runs in a child process. A false alarm costs a process.
-func needsSupervisor(args []string) bool {
-	return len(args) > 0 && args[0] == "run" && os.Getenv(supervisedEnv) == "" &&
-		slices.ContainsFunc(args, func(a string) bool { return strings.HasSuffix(a, "docker") })
+// supervised returns the environments of a command line that leave things behind when the process ends in the middle of a run. A Go panic in any goroutine
+// ends a process at once with code 2, which would say "unknown" and clean nothing up; so such a command runs in a child process. A false alarm costs a process.
+func (a *app) supervised(args []string) []experiment.Environment {
+	if len(args) == 0 || args[0] != "run" || os.Getenv(supervisedEnv) != "" {
+		return nil
+	}
+	var all []experiment.Environment
+	for _, env := range a.catalog.Environments {
+		named := func(arg string) bool { return strings.HasSuffix(arg, env.Name) }
+		if env.Clean != nil && slices.ContainsFunc(args, named) {
+			all = append(all, env)
+		}
+	}
+	return all
 }
 
 // supervise runs the command in a child process, hands it every signal, and returns its exit code. When the child ends without having
@@ -91,8 +100,12 @@ func (a *app) selfSupervised(args []string) int {
 	return a.supervise(child, wantsJSON(args), func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, abandonTime)
 		defer cancel()
-		_, err := docker.CleanProcess(ctx, child.Process.Pid) // what other runs left is not this one's business
-		return err
+		var errs []error
+		for _, env := range a.supervised(args) {
+			_, err := env.Clean(ctx, experiment.CleanOptions{PID: child.Process.Pid}) // what other runs left is not this one's business
+			errs = append(errs, err)
+		}
+		return errors.Join(errs...)
 	})
 }
 

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -51,7 +51,7 @@ func TestSupervisor(t *testing.T) {
 			require.Equal(t, c.code, code, "%s", errOut.String())
 			require.Equal(t, c.cleaned, cleaned)
 			if c.cleaned {
-				var s harness.Summary
+				var s judge.Summary
 				require.NoError(t, json.Unmarshal(out.Bytes(), &s))
 				require.Equal(t, 1, s.Exit)
 				require.Contains(t, errOut.String(), "the run broke off")

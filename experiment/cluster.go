@@ -14,18 +14,22 @@ import (
 
 	"github.com/assay-project/assay/checker/contract"
 	"github.com/assay-project/assay/harness"
-	"github.com/assay-project/assay/harness/cluster/docker"
 	"github.com/assay-project/assay/harness/cluster/sim"
 	"github.com/assay-project/assay/histories"
-	"github.com/assay-project/assay/nemesis"
 )
 
 // simHandler is the name of the handler that runs simulations in a child process.
 const simHandler = "run"
 
-// SimHandlers are what the main function of a program that calls Run gives to sim.ChildMain: a simulation runs in a child process
-// of the program.
-func SimHandlers() map[string]sim.Handler { return map[string]sim.Handler{simHandler: simChild} }
+// SimHandlers are what the main function of a program that calls Run gives to sim.ChildMain: a virtual environment runs in a child process
+// of the program, which must have the same catalog.
+func (c Catalog) SimHandlers() map[string]sim.Handler {
+	return map[string]sim.Handler{
+		simHandler: func(ctx context.Context, body json.RawMessage, _ func(json.RawMessage)) (json.RawMessage, error) {
+			return c.simChild(ctx, body)
+		},
+	}
+}
 
 // childRequest is what the child is to run. It derives everything from the Spec, as its parent did.
 type childRequest struct {
@@ -55,12 +59,12 @@ func (p *prepared) runChild(ctx context.Context, run *histories.Run, stderr io.W
 }
 
 // simChild is the child's side of runChild, inside the bubble.
-func simChild(ctx context.Context, body json.RawMessage, _ func(json.RawMessage)) (json.RawMessage, error) {
+func (c Catalog) simChild(ctx context.Context, body json.RawMessage) (json.RawMessage, error) {
 	var req childRequest
 	if err := json.Unmarshal(body, &req); err != nil {
 		return nil, err
 	}
-	p, err := req.Spec.prepare()
+	p, err := c.prepare(req.Spec)
 	if err != nil {
 		return nil, err
 	}
@@ -68,66 +72,49 @@ func simChild(ctx context.Context, body json.RawMessage, _ func(json.RawMessage)
 	if err != nil {
 		return nil, err
 	}
-	c, closeLogs, err := p.cluster(run)
-	if err != nil {
-		return nil, err
-	}
-	out := p.execute(ctx, run, c)
-	if err := errors.Join(out.err, closeLogs()); err != nil {
-		return nil, err
+	out := p.runHere(ctx, run, Hooks{})
+	if out.err != nil {
+		return nil, out.err
 	}
 	return json.Marshal(out.Execution)
 }
 
-// cluster makes the cluster of a run, which is not started yet. The function closes the nodes' logs.
+// cluster makes the cluster of a run, which is not started yet. The function closes what was opened for it.
 func (p *prepared) cluster(run *histories.Run) (harness.Cluster, func() error, error) {
-	if p.Env == EnvDocker {
-		log, closeLog, err := environmentLog(run)
-		if err != nil {
-			return nil, nil, err
-		}
-		c, err := docker.New(docker.Config{Spec: p.target(), RunID: runID(run), LogDir: run.NodesDir(), Logger: log})
-		return c, closeLog, err
+	c, closeIt, err := p.env.New(ClusterConfig{Target: p.target, Config: p.config, Seed: p.Seed, Run: run})
+	if closeIt == nil {
+		closeIt = func() error { return nil }
 	}
-	logs := &nodeLogs{run: run, files: make(map[string]*os.File)}
-	c, err := sim.New(sim.Config{Spec: p.target(), Seed: p.Seed, Logs: logs.handler})
-	return c, logs.close, err
+	if err != nil {
+		return nil, nil, errors.Join(err, closeIt())
+	}
+	return c, closeIt, nil
 }
 
 // idleCluster is a cluster that is never started, to ask for its abilities.
-func (s *Spec) idleCluster() (harness.Cluster, error) {
-	if s.Env == EnvDocker {
-		return docker.New(docker.Config{Spec: s.target(), RunID: "idle"})
-	}
-	return sim.New(sim.Config{Spec: s.target(), Seed: s.Seed})
+func (p *prepared) idleCluster() (harness.Cluster, error) {
+	c, _, err := p.cluster(nil)
+	return c, err
 }
 
 // reachable says why the environment cannot be used now. A run that was interrupted already is none of that.
-func (s *Spec) reachable(ctx context.Context) error {
-	if s.Env != EnvDocker {
+func (e Environment) reachable(ctx context.Context) error {
+	if e.Available == nil {
 		return nil
 	}
-	if err := docker.Available(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("--env docker: %w (--env sim needs none)", err)
-	}
-	return nil
+	return e.Available(context.WithoutCancel(ctx))
 }
 
-// runID is the unique suffix of a run directory's name, by which its containers are known.
+// runID is the unique suffix of a run directory's name, by which its containers and processes are known.
 func runID(run *histories.Run) string {
 	name := filepath.Base(run.Dir())
 	return strings.ToLower(name[strings.LastIndexByte(name, '-')+1:])
 }
 
-// newNemesis returns what carries out a plan.
-func newNemesis(plan harness.Plan) (harness.Nemesis, error) { return nemesis.New(plan) }
-
-// faultsOf are the faults of a plan.
-func faultsOf(plan harness.Plan) []string { return nemesis.FaultsOf(plan) }
-
 // divergence reports whether the contract lets a replica of a group stay refused after what happened so far.
 func (p *prepared) divergence(ops histories.Reader, group int) bool {
-	return contract.For(contract.Conditions{Config: p.contract, Facts: contract.FactsOf(ops)}).DivergencePermitted(group)
+	k, _ := p.promise.After(contract.FactsOf(histories.EventsOf(ops)))
+	return k.DivergencePermitted(group)
 }
 
 func environmentLog(run *histories.Run) (*slog.Logger, func() error, error) {
@@ -142,9 +129,13 @@ func environmentLog(run *histories.Run) (*slog.Logger, func() error, error) {
 type nodeLogs struct {
 	run *histories.Run
 
-	mu    sync.Mutex // guards files; held for map access and the opening of a file only
+	mu    sync.Mutex // guards what follows; held for map access and the opening of a file only
 	files map[string]*os.File
 	err   error
+}
+
+func newNodeLogs(run *histories.Run) *nodeLogs {
+	return &nodeLogs{run: run, files: make(map[string]*os.File)}
 }
 
 // handler returns the handler of one node's log.

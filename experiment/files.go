@@ -14,8 +14,12 @@ import (
 	"github.com/assay-project/assay/report"
 )
 
-// ReadPlan reads a schedule of faults: from a file that holds a plan, from a manifest, or from the manifest of a run directory.
-func ReadPlan(path string) (PlanFile, error) {
+// ReadPlan reads a schedule of faults of the catalog: from a file that holds a plan, from a manifest, or from the manifest of a run directory.
+func (c Catalog) ReadPlan(path string) (PlanFile, error) {
+	set, err := nemesis.NewSet(c.Faults...)
+	if err != nil {
+		return PlanFile{}, err
+	}
 	file := path
 	if run, err := histories.OpenRun(path); err == nil {
 		file = run.Path(histories.ManifestFile)
@@ -31,7 +35,7 @@ func ReadPlan(path string) (PlanFile, error) {
 		b = manifest.Plan
 	}
 	// Whether it fits into the load is for Validate to say, which knows the load.
-	plan, err := nemesis.ReadPlan(bytes.NewReader(b), maxTime)
+	plan, err := set.ReadPlan(bytes.NewReader(b), maxTime)
 	if err != nil {
 		return PlanFile{}, fmt.Errorf("--plan %s: %w", path, err)
 	}
@@ -64,7 +68,7 @@ func ReadHistory(path string) (histories.History, error) {
 }
 
 // ReadVerdict returns the verdict that a run has, or judges it when it has none.
-func ReadVerdict(ctx context.Context, path string) (*report.Document, error) {
+func (c Catalog) ReadVerdict(ctx context.Context, path string) (*report.Document, error) {
 	run, _, err := open(path)
 	if err != nil {
 		return nil, err
@@ -79,7 +83,7 @@ func ReadVerdict(ctx context.Context, path string) (*report.Document, error) {
 			return nil, err
 		}
 	}
-	res, err := Judge(ctx, path, JudgeOptions{})
+	res, err := c.Judge(ctx, path, JudgeOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -96,8 +100,8 @@ func readManifest(run *histories.Run) (*harness.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.Format != harness.ManifestFormat {
-		return nil, fmt.Errorf("%s has format %d; this version reads %d", run.Path(histories.ManifestFile), m.Format, harness.ManifestFormat)
+	if m.Format < 1 || m.Format > harness.ManifestFormat {
+		return nil, fmt.Errorf("%s has format %d; this version reads 1 to %d", run.Path(histories.ManifestFile), m.Format, harness.ManifestFormat)
 	}
 	return &m, nil
 }

@@ -11,9 +11,9 @@ import (
 
 	"github.com/assay-project/assay/checker"
 	"github.com/assay-project/assay/checker/contract"
-	"github.com/assay-project/assay/checker/linear"
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/harness"
-	"github.com/assay-project/assay/harness/target/reference"
+	"github.com/assay-project/assay/harness/target"
 	"github.com/assay-project/assay/histories"
 	"github.com/assay-project/assay/report"
 )
@@ -53,8 +53,8 @@ type JudgeOptions struct {
 }
 
 // Judge judges a recorded history: that of a run directory by the checkers and the contract that its manifest gives, a bare file by the
-// checkers alone, so that any anomaly is excluded. It writes nothing.
-func Judge(ctx context.Context, path string, opts JudgeOptions) (*Result, error) {
+// checkers of the default workload alone, so that any anomaly is excluded. It writes nothing. A run whose target or workload the catalog lacks is an error.
+func (c Catalog) Judge(ctx context.Context, path string, opts JudgeOptions) (*Result, error) {
 	run, file, err := open(path)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func Judge(ctx context.Context, path string, opts JudgeOptions) (*Result, error)
 	if err != nil {
 		return nil, err
 	}
-	res, err := judge(ctx, judgeInput{manifest: manifest, history: h, timeout: opts.Timeout})
+	res, err := c.judge(ctx, recorded{manifest: manifest, history: h, timeout: opts.Timeout})
 	if err != nil {
 		return nil, err
 	}
@@ -85,8 +85,8 @@ func Judge(ctx context.Context, path string, opts JudgeOptions) (*Result, error)
 	return res, nil
 }
 
-// judgeInput is what a judgement needs.
-type judgeInput struct {
+// recorded is a recorded run.
+type recorded struct {
 	manifest    *harness.Manifest // nil: unknown
 	history     histories.History
 	timeout     time.Duration
@@ -94,66 +94,72 @@ type judgeInput struct {
 	interrupted bool
 }
 
-// judge lets the harness judge, and gathers what reports show.
-func judge(ctx context.Context, in judgeInput) (*Result, error) {
+// judge lets the judge judge, and gathers what reports show.
+func (c Catalog) judge(ctx context.Context, in recorded) (*Result, error) {
 	res := &Result{History: in.history}
-	ji := harness.JudgeInput{History: in.history, Timeout: in.timeout, Err: in.err, Interrupted: in.interrupted}
-	spec := reference.Spec{Mode: reference.MasterSlave, Nodes: 1}
-	name := workloadLog
+	ji, err := c.rulesFor(in.manifest)
+	if err != nil {
+		return nil, err
+	}
+	ji.History, ji.Err, ji.Interrupted = in.history, in.err, in.interrupted
 	if m := in.manifest; m != nil {
-		spec = reference.Spec{Mode: m.Mode, Nodes: m.Nodes, Options: given(m.Options)}
-		name = m.Workload
-		cfg, err := contract.Parse(m.Mode, m.Nodes, m.Options)
-		if err != nil {
-			return nil, fmt.Errorf("the manifest: %w", err)
-		}
-		ji.Config, ji.Faults = &cfg, m.Nemesis
-		if ji.Timeout == 0 {
-			ji.Timeout = m.Load.CheckTimeout
-		}
+		ji.Faults, ji.Timeout = m.Nemesis, m.Load.CheckTimeout
 		res.Summary = summaryOf(m)
 		res.Settings = settingsOf(m)
+	}
+	if in.timeout != 0 {
+		ji.Timeout = in.timeout
 	}
 	if ji.Timeout == 0 {
 		ji.Timeout = Default().CheckTimeout
 	}
-	settings, err := spec.Settings()
-	if err != nil {
-		return nil, fmt.Errorf("the manifest: %w", err)
-	}
-	w, err := judgingWorkload(name, settings, in.history)
-	if err != nil {
-		return nil, fmt.Errorf("the manifest: %w", err)
-	}
-	ji.Checkers = w.Checkers()
-	j := harness.Judge(ctx, ji)
+	j := judge.Judge(ctx, ji)
 	j.Fill(&res.Summary)
 	res.Findings = findings(&j)
 	res.Checkers = checkerNotes(&j.Report)
 	res.Stats = report.Measure(in.history)
-	res.Picture = picture(ctx, ji.Checkers, in.history, res.Findings)
+	res.Picture = picture(ctx, j.Checkers, in.history, res.Findings)
 	return res, nil
 }
 
-// given are the options of a manifest that can be given on the command line. A manifest has what is in force, and copies is in force also where it cannot be set.
-func given(effective map[string]string) map[string]string {
-	set := make(map[string]string, len(effective))
-	for k, v := range effective {
-		if k == "copies" && effective["replication"] != "sync" {
-			continue
+// rulesFor finds by what the run of a manifest is judged. Nothing is known of a history without one: it is taken for one of the default workload, and promises
+// nothing but that a leader's reads are linearizable while nobody was promoted.
+func (c Catalog) rulesFor(m *harness.Manifest) (judge.Input, error) {
+	if m == nil {
+		w, err := c.workload(Default().Workload)
+		if err != nil {
+			return judge.Input{}, err
 		}
-		set[k] = v
+		bare := contract.Promise{LinearReads: func(f contract.Facts) bool { return len(f.Promotions) == 0 }}
+		return judge.Input{Rules: w.Judging, Promise: bare}, nil
 	}
-	return set
+	t, err := c.target(m.Target)
+	if err != nil {
+		return judge.Input{}, missingPart(err)
+	}
+	w, err := c.workload(m.Workload)
+	if err != nil {
+		return judge.Input{}, missingPart(err)
+	}
+	promise, err := t.Promise(target.Config{Mode: m.Mode, Nodes: m.Nodes, Options: m.Options})
+	if err != nil {
+		return judge.Input{}, fmt.Errorf("the manifest: %w", err)
+	}
+	return judge.Input{Rules: w.Judging, Promise: promise, NoScans: t.NoScans}, nil
+}
+
+// missingPart is the error of a run that was made by a program with other parts.
+func missingPart(err error) error {
+	return fmt.Errorf("the run cannot be judged by this program: %w; judge it with the program that made it", err)
 }
 
 // summaryOf is what a manifest says about its run.
-func summaryOf(m *harness.Manifest) harness.Summary {
+func summaryOf(m *harness.Manifest) judge.Summary {
 	nemesis := "none"
 	if len(m.Nemesis) > 0 {
 		nemesis = strings.Join(m.Nemesis, ",")
 	}
-	return harness.Summary{Seed: m.Seed, Env: m.Env, Mode: m.Mode, Workload: m.Workload, Nemesis: nemesis, Reproduce: m.Reproduce}
+	return judge.Summary{Seed: m.Seed, Env: m.Env, Mode: m.Mode, Workload: m.Workload, Nemesis: nemesis, Reproduce: m.Reproduce}
 }
 
 // settingsOf lists the configuration for people.
@@ -179,7 +185,7 @@ func settingsOf(m *harness.Manifest) []report.Setting {
 const maxFindings = 1000
 
 // findings are the anomalies with the contract's word, in the order of their classes in the summary.
-func findings(j *harness.Judgement) []report.Finding {
+func findings(j *judge.Judgement) []report.Finding {
 	type kind struct {
 		class     checker.Class
 		permitted bool
@@ -193,10 +199,10 @@ func findings(j *harness.Judgement) []report.Finding {
 		}
 		all = append(all, report.Finding{Anomaly: a, Permitted: ok, Why: why})
 	}
-	summary := func(f report.Finding) harness.AnomalySummary {
-		return harness.AnomalySummary{Class: f.Class, Permitted: f.Permitted}
+	summary := func(f report.Finding) judge.AnomalySummary {
+		return judge.AnomalySummary{Class: f.Class, Permitted: f.Permitted}
 	}
-	slices.SortStableFunc(all, func(a, b report.Finding) int { return harness.CompareAnomalies(summary(a), summary(b)) })
+	slices.SortStableFunc(all, func(a, b report.Finding) int { return judge.CompareAnomalies(summary(a), summary(b)) })
 	return all
 }
 
@@ -223,12 +229,12 @@ func picture(ctx context.Context, checkers []checker.Checker, h histories.Reader
 	ctx, cancel := context.WithTimeout(ctx, drawTime)
 	defer cancel()
 	for _, c := range checkers {
-		l, ok := c.(*linear.Checker)
+		d, ok := c.(checker.Drawer)
 		if !ok {
 			continue
 		}
 		var b bytes.Buffer
-		if err := l.Visualize(ctx, h, all[i].Part, &b); err == nil {
+		if err := d.Visualize(ctx, h, all[i].Part, &b); err == nil {
 			return b.Bytes()
 		}
 	}

@@ -11,8 +11,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/histories"
+	"github.com/assay-project/assay/nemesis"
 	"github.com/assay-project/assay/report"
 )
 
@@ -24,7 +26,7 @@ type Hooks struct {
 	// Started is called when the run directory is there, before anything else happens.
 	Started func(run *histories.Run)
 	// Finished is called by RunSeeds for each seed, one at a time.
-	Finished func(s harness.Summary)
+	Finished func(s judge.Summary)
 	// Cluster is called with a function that stops and removes the cluster of a run in this process at once; what it returns is
 	// called when the run is over. It is for a process that is about to end without waiting for Run.
 	Cluster func(stop func(context.Context) error) (release func())
@@ -50,12 +52,12 @@ type outcome struct {
 //
 // An error means that the experiment could not be run: nothing is said about the system. The Result then is nil, or has verdict
 // "error" and says where the run was kept.
-func Run(ctx context.Context, spec Spec, hooks Hooks) (*Result, error) {
-	p, err := spec.prepare()
+func (c Catalog) Run(ctx context.Context, spec Spec, hooks Hooks) (*Result, error) {
+	p, err := c.prepare(spec)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.reachable(ctx); err != nil {
+	if err := p.env.reachable(ctx); err != nil {
 		return nil, err
 	}
 	run, m, err := p.begin(hooks)
@@ -67,11 +69,10 @@ func Run(ctx context.Context, spec Spec, hooks Hooks) (*Result, error) {
 	}
 	start := time.Now()
 	var out outcome
-	switch p.Env {
-	case EnvDocker:
-		out = p.runHere(ctx, run, hooks)
-	default:
+	if p.env.Virtual {
 		out = p.runChild(ctx, run, hooks.Stderr)
+	} else {
+		out = p.runHere(ctx, run, hooks)
 	}
 	out.wall = time.Since(start)
 	return p.conclude(ctx, run, m, out)
@@ -86,12 +87,12 @@ func (p *prepared) begin(hooks Hooks) (*histories.Run, *harness.Manifest, error)
 	}
 	faults := p.Nemesis
 	if p.Plan.Plan != nil {
-		faults = faultsOf(p.plan)
+		faults = nemesis.FaultsOf(p.plan)
 	}
 	m := &harness.Manifest{
-		Format: harness.ManifestFormat, Start: now.UTC(), Env: p.Env, Target: TargetReference, Mode: p.Mode, Nodes: p.Nodes, Workload: p.Workload,
+		Format: harness.ManifestFormat, Start: now.UTC(), Env: p.Env, Target: p.target.Name, Mode: p.Mode, Nodes: p.Nodes, Workload: p.Workload,
 		Versions: harness.Versions{Assay: hooks.Version, Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH},
-		Nemesis:  append([]string{}, faults...), Seed: p.Seed, Options: p.settings.Effective(), Plan: p.plan,
+		Nemesis:  append([]string{}, faults...), Seed: p.Seed, Options: p.options, Plan: p.plan,
 		Load:    harness.LoadProfile{Time: p.Time, Interval: p.Interval, Rate: float64(p.Rate), Clients: p.Clients, CheckTimeout: p.CheckTimeout},
 		Command: hooks.Command, Reproduce: p.Command(hooks.Reproduce...),
 	}
@@ -109,7 +110,7 @@ func (p *prepared) conclude(ctx context.Context, run *histories.Run, m *harness.
 	}
 	out.err = errors.Join(out.err, err)
 	// An interrupted run is judged all the same: its context is over, the judges have their own bound.
-	res, err := judge(context.WithoutCancel(ctx), judgeInput{manifest: m, history: h, err: out.err, interrupted: out.Interrupted})
+	res, err := p.catalog.judge(context.WithoutCancel(ctx), recorded{manifest: m, history: h, err: out.err, interrupted: out.Interrupted})
 	if err != nil {
 		return nil, errors.Join(out.err, err)
 	}
@@ -121,7 +122,7 @@ func (p *prepared) conclude(ctx context.Context, run *histories.Run, m *harness.
 	if out.Starved > 0 {
 		res.Warnings = append(res.Warnings, fmt.Sprintf("%d of the operations that were due were left out, because every client was busy", out.Starved))
 	}
-	if p.Keep == KeepOnFailure && s.Exit == harness.ExitValid {
+	if p.Keep == KeepOnFailure && s.Exit == judge.ExitValid {
 		if err := os.RemoveAll(run.Dir()); err != nil {
 			return res, res.failed(fmt.Errorf("removing the run of a valid verdict: %w", err))
 		}
@@ -137,11 +138,11 @@ func (p *prepared) conclude(ctx context.Context, run *histories.Run, m *harness.
 // failed makes an error of the harness after the judging the verdict, and returns it.
 func (r *Result) failed(err error) error {
 	s, at := &r.Summary, 0
-	if s.Exit == harness.ExitError {
+	if s.Exit == judge.ExitError {
 		at = min(1, len(s.Unknown)) // what failed first comes first
 	}
-	s.Exit, s.Verdict = harness.ExitError, harness.VerdictName(harness.ExitError)
-	s.Unknown = slices.Insert(s.Unknown, at, harness.OneLine(err))
+	s.Exit, s.Verdict = judge.ExitError, judge.VerdictName(judge.ExitError)
+	s.Unknown = slices.Insert(s.Unknown, at, judge.OneLine(err))
 	return err
 }
 
@@ -160,7 +161,7 @@ func (r *Result) write(run *histories.Run) error {
 	return errors.Join(err, ferr)
 }
 
-// runHere carries out a run in this process, in real time.
+// runHere carries out a run in this process: in real time, or in the bubble that the caller is in.
 func (p *prepared) runHere(ctx context.Context, run *histories.Run, hooks Hooks) outcome {
 	c, closeLogs, err := p.cluster(run)
 	if err != nil {
@@ -199,7 +200,7 @@ func (p *prepared) test(ctx context.Context, c harness.Cluster, rec *histories.R
 		Divergence: p.divergence,
 	}
 	if len(p.plan.Strikes) > 0 {
-		n, err := newNemesis(p.plan)
+		n, err := p.faults.New(p.plan)
 		if err != nil {
 			return harness.Execution{}, err
 		}
@@ -219,12 +220,12 @@ func harnessLog(run *histories.Run) (*slog.Logger, func() error, error) {
 
 // RunWithin is Run of a simulation in a bubble that the caller provides, in this process: within calls record once, inside a synctest bubble, with a
 // context that was made there.
-func RunWithin(spec Spec, hooks Hooks, within func(record func(context.Context))) (*Result, error) {
-	p, err := spec.prepare()
+func (c Catalog) RunWithin(spec Spec, hooks Hooks, within func(record func(context.Context))) (*Result, error) {
+	p, err := c.prepare(spec)
 	if err != nil {
 		return nil, err
 	}
-	if p.Env != EnvSim {
+	if !p.env.Virtual {
 		return nil, fmt.Errorf("the environment %s does not run in a bubble", p.Env)
 	}
 	run, m, err := p.begin(hooks)
@@ -237,13 +238,7 @@ func RunWithin(spec Spec, hooks Hooks, within func(record func(context.Context))
 	start := time.Now()
 	out := outcome{err: errors.New("the bubble ended before the run did")}
 	within(func(ctx context.Context) {
-		c, closeLogs, err := p.cluster(run)
-		if err != nil {
-			out = outcome{err: err}
-			return
-		}
-		out = p.execute(ctx, run, c)
-		out.err = errors.Join(out.err, closeLogs())
+		out = p.runHere(ctx, run, Hooks{})
 	})
 	out.wall = time.Since(start)
 	return p.conclude(context.Background(), run, m, out)

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
 )
 
 // Seeds says how many seeds to run, and how many of them at a time.
@@ -17,20 +17,19 @@ type Seeds struct{ N, Jobs int }
 
 // RunSeeds runs an experiment with several seeds, from spec.Seed upwards, and sums them up as DESIGN section 7 says. A seed whose run fails in
 // the harness counts with exit 1 and does not stop the others; the end of ctx does. An error means that no seed could be run.
-func RunSeeds(ctx context.Context, spec Spec, seeds Seeds, hooks Hooks) (harness.Summary, error) {
+func (c Catalog) RunSeeds(ctx context.Context, spec Spec, seeds Seeds, hooks Hooks) (judge.Summary, error) {
 	if seeds.N < 1 || seeds.Jobs < 1 {
-		return harness.Summary{}, fmt.Errorf("%d seeds on %d jobs: give at least one of each", seeds.N, seeds.Jobs)
+		return judge.Summary{}, fmt.Errorf("%d seeds on %d jobs: give at least one of each", seeds.N, seeds.Jobs)
 	}
-	if seeds.N > 1 && spec.Plan.Plan == nil {
-		if err := spec.Validate(); err != nil {
-			return harness.Summary{}, err
-		}
+	p, err := c.prepare(spec)
+	if err != nil {
+		return judge.Summary{}, err
 	}
-	if err := spec.reachable(ctx); err != nil {
-		return harness.Summary{}, err
+	if err := p.env.reachable(ctx); err != nil {
+		return judge.Summary{}, err
 	}
 	start := time.Now()
-	all := make([]harness.Summary, seeds.N)
+	all := make([]judge.Summary, seeds.N)
 	next := make(chan int)
 	var (
 		wg   sync.WaitGroup
@@ -39,7 +38,7 @@ func RunSeeds(ctx context.Context, spec Spec, seeds Seeds, hooks Hooks) (harness
 	for range min(seeds.Jobs, seeds.N) {
 		wg.Go(func() {
 			for i := range next {
-				all[i] = runSeed(ctx, spec, i, hooks)
+				all[i] = c.runSeed(ctx, spec, i, hooks)
 				if hooks.Finished != nil {
 					turn.Lock()
 					hooks.Finished(all[i])
@@ -59,42 +58,42 @@ func RunSeeds(ctx context.Context, spec Spec, seeds Seeds, hooks Hooks) (harness
 	close(next)
 	wg.Wait()
 	extra := []string{"--seeds", strconv.Itoa(seeds.N), "--jobs", strconv.Itoa(seeds.Jobs)}
-	sum := sumUp(&spec, all[:max(done, 0)], spec.Command(extra...))
+	sum := sumUp(&p.Spec, all[:max(done, 0)], p.Command(extra...))
 	sum.WallMS = time.Since(start).Milliseconds()
 	if len(sum.Seeds) < seeds.N {
 		sum.Interrupted = true
 		sum.Unknown = append(sum.Unknown, fmt.Sprintf("interrupted: %d of %d seeds were run", len(sum.Seeds), seeds.N))
-		sum.Exit = harness.WorseExit(sum.Exit, harness.ExitUnknown)
-		sum.Verdict = harness.VerdictName(sum.Exit)
+		sum.Exit = judge.WorseExit(sum.Exit, judge.ExitUnknown)
+		sum.Verdict = judge.VerdictName(sum.Exit)
 	}
 	return sum, nil
 }
 
 // runSeed runs the i-th seed. It does not fail: an error is a summary with exit 1.
-func runSeed(ctx context.Context, spec Spec, i int, hooks Hooks) harness.Summary {
+func (c Catalog) runSeed(ctx context.Context, spec Spec, i int, hooks Hooks) judge.Summary {
 	spec.Seed += uint64(i)
-	res, err := Run(ctx, spec, Hooks{Version: hooks.Version, Command: hooks.Command, Cluster: hooks.Cluster, Stderr: hooks.Stderr})
+	res, err := c.Run(ctx, spec, Hooks{Version: hooks.Version, Command: hooks.Command, Cluster: hooks.Cluster, Stderr: hooks.Stderr})
 	if res == nil {
 		if err == nil {
 			err = errors.New("no result")
 		}
-		return harness.Summary{Seed: spec.Seed, Verdict: "error", Exit: harness.ExitError, Unknown: []string{err.Error()}}
+		return judge.Summary{Seed: spec.Seed, Verdict: "error", Exit: judge.ExitError, Unknown: []string{err.Error()}}
 	}
 	return res.Summary
 }
 
 // sumUp adds summaries up: counts are added, the exit is the worst.
-func sumUp(spec *Spec, all []harness.Summary, reproduce string) harness.Summary {
-	sum := harness.Summary{
-		Seed: spec.Seed, Env: spec.Env, Mode: spec.Mode, Workload: spec.Workload, Nemesis: spec.NemesisText(), Exit: harness.ExitValid, Reproduce: reproduce,
+func sumUp(spec *Spec, all []judge.Summary, reproduce string) judge.Summary {
+	sum := judge.Summary{
+		Seed: spec.Seed, Env: spec.Env, Mode: spec.Mode, Workload: spec.Workload, Nemesis: spec.NemesisText(), Exit: judge.ExitValid, Reproduce: reproduce,
 	}
 	if len(all) == 0 {
-		sum.Exit = harness.ExitUnknown
+		sum.Exit = judge.ExitUnknown
 	}
 	unknown := make(map[string]bool)
 	for i := range all {
 		s := &all[i]
-		one := harness.SeedSummary{Seed: s.Seed, Run: s.Run, Verdict: s.Verdict, Exit: s.Exit, Ops: s.Ops}
+		one := judge.SeedSummary{Seed: s.Seed, Run: s.Run, Verdict: s.Verdict, Exit: s.Exit, Ops: s.Ops}
 		for j := range s.Anomalies {
 			if !slices.Contains(one.Anomalies, s.Anomalies[j].Class) {
 				one.Anomalies = append(one.Anomalies, s.Anomalies[j].Class)
@@ -102,12 +101,9 @@ func sumUp(spec *Spec, all []harness.Summary, reproduce string) harness.Summary 
 			addAnomaly(&sum, &s.Anomalies[j], s.Seed)
 		}
 		sum.Seeds = append(sum.Seeds, one)
-		sum.Exit = harness.WorseExit(sum.Exit, s.Exit)
+		sum.Exit = judge.WorseExit(sum.Exit, s.Exit)
 		sum.Interrupted = sum.Interrupted || s.Interrupted
-		sum.Ops.OK += s.Ops.OK
-		sum.Ops.Weak += s.Ops.Weak
-		sum.Ops.Info += s.Ops.Info
-		sum.Ops.Fail += s.Ops.Fail
+		sum.Ops.Add(s.Ops)
 		sum.VirtualMS += s.VirtualMS
 		sum.CheckMS += s.CheckMS
 		for _, why := range s.Unknown {
@@ -117,14 +113,14 @@ func sumUp(spec *Spec, all []harness.Summary, reproduce string) harness.Summary 
 			}
 		}
 	}
-	slices.SortStableFunc(sum.Anomalies, harness.CompareAnomalies)
-	sum.Verdict = harness.VerdictName(sum.Exit)
+	slices.SortStableFunc(sum.Anomalies, judge.CompareAnomalies)
+	sum.Verdict = judge.VerdictName(sum.Exit)
 	return sum
 }
 
 // addAnomaly adds the anomalies of a class to those of other seeds. Witnesses and explanation are those of the first seed that has any.
-func addAnomaly(sum *harness.Summary, a *harness.AnomalySummary, seed uint64) {
-	same := func(b harness.AnomalySummary) bool { return b.Class == a.Class && b.Permitted == a.Permitted }
+func addAnomaly(sum *judge.Summary, a *judge.AnomalySummary, seed uint64) {
+	same := func(b judge.AnomalySummary) bool { return b.Class == a.Class && b.Permitted == a.Permitted }
 	if i := slices.IndexFunc(sum.Anomalies, same); i >= 0 {
 		sum.Anomalies[i].Count += a.Count
 		return

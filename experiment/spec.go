@@ -14,12 +14,8 @@ import (
 	"time"
 
 	"github.com/assay-project/assay/harness"
-)
-
-// Environments.
-const (
-	EnvSim    = "sim"    // in one process, virtual time
-	EnvDocker = "docker" // containers
+	"github.com/assay-project/assay/harness/target/reference"
+	"github.com/assay-project/assay/workloads/log"
 )
 
 // What becomes of a run directory.
@@ -31,7 +27,8 @@ const (
 // Spec is everything that decides an experiment: what `assay run` takes. Start from Default.
 type Spec struct {
 	Env          string            `json:"env"`
-	Mode         string            `json:"mode"`
+	Target       string            `json:"target"`
+	Mode         string            `json:"mode"`              // "": the first of the target
 	Options      map[string]string `json:"options,omitempty"` // --set
 	Nodes        int               `json:"nodes"`
 	Workload     string            `json:"workload"`
@@ -56,7 +53,7 @@ type PlanFile struct {
 // Default returns the experiment of `assay run` without flags, with seed 0.
 func Default() Spec {
 	return Spec{
-		Env: EnvSim, Mode: "master-slave", Nodes: 3, Workload: "log", Time: time.Minute, Rate: 200, Clients: 5, Interval: 10 * time.Second,
+		Env: EnvSim, Target: reference.Name, Nodes: 3, Workload: log.Name, Time: time.Minute, Rate: 200, Clients: 5, Interval: 10 * time.Second,
 		CheckTimeout: 30 * time.Second, Keep: KeepOnFailure, Store: "runs",
 	}
 }
@@ -79,6 +76,7 @@ func (s *Spec) Command(extra ...string) string {
 		}
 	}
 	add("env", s.Env, d.Env)
+	add("target", s.Target, d.Target)
 	add("mode", s.Mode, d.Mode)
 	for _, k := range slices.Sorted(maps.Keys(s.Options)) {
 		args = append(args, "--set", quote(k+"="+s.Options[k]))

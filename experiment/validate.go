@@ -3,21 +3,16 @@ package experiment
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/assay-project/assay/checker/contract"
 	"github.com/assay-project/assay/harness"
-	"github.com/assay-project/assay/harness/target/reference"
+	"github.com/assay-project/assay/harness/target"
 	"github.com/assay-project/assay/nemesis"
 )
-
-// TargetReference is the name of the reference broker as a target.
-const TargetReference = "reference"
-
-// workloadLog is the name of the log workload.
-const workloadLog = "log"
 
 // Bounds of a Spec; what is beyond is a typing error.
 const (
@@ -29,52 +24,109 @@ const (
 // prepared is a Spec with everything that follows from it.
 type prepared struct {
 	Spec
-	settings reference.Settings
-	contract contract.Config
-	plan     harness.Plan
+	catalog  Catalog
+	env      Environment
+	target   *target.Target
+	config   target.Config     // for the target: its own options, as given
+	options  map[string]string // all that are in force
+	promise  contract.Promise
+	kind     Workload
 	workload harness.Workload
+	faults   *nemesis.Set
+	plan     harness.Plan
 }
 
-// Validate says what is wrong with the spec, in a sentence that says what to do; nil when it can be run.
-func (s *Spec) Validate() error {
-	_, err := s.prepare()
+// Validate says what is wrong with a spec, in a sentence that says what to do; nil when it can be run.
+func (c Catalog) Validate(s Spec) error {
+	_, err := c.prepare(s)
 	return err
 }
 
 // prepare validates the spec and derives what follows from it. Nothing is started or written.
-func (s *Spec) prepare() (*prepared, error) {
-	p := &prepared{Spec: *s}
+func (c Catalog) prepare(s Spec) (*prepared, error) {
 	if err := s.checkPlain(); err != nil {
 		return nil, err
 	}
-	var err error
-	if p.settings, err = s.target().Settings(); err != nil {
+	p, err := c.choose(s)
+	if err != nil {
 		return nil, err
 	}
-	if p.contract, err = contract.Parse(s.Mode, s.Nodes, p.settings.Effective()); err != nil {
+	if p.plan, err = p.makePlan(); err != nil {
 		return nil, err
 	}
-	if p.workload, err = newWorkload(s.Workload, p.settings); err != nil {
-		return nil, err
-	}
-	if p.plan, err = s.makePlan(); err != nil {
-		return nil, err
-	}
-	return p, s.checkAbilities(p.plan)
+	return p, p.checkAbilities()
 }
 
-// target is the cluster that the spec asks for.
-func (s *Spec) target() reference.Spec {
-	return reference.Spec{Mode: s.Mode, Nodes: s.Nodes, Options: s.Options}
+// choose finds the parts that a spec names, and the options in force.
+func (c Catalog) choose(s Spec) (p *prepared, err error) {
+	p = &prepared{Spec: s, catalog: c}
+	if p.env, err = c.environment(s.Env); err != nil {
+		return nil, err
+	}
+	if p.target, err = c.target(s.Target); err != nil {
+		return nil, err
+	}
+	if p.kind, err = c.workload(s.Workload); err != nil {
+		return nil, err
+	}
+	if p.faults, err = nemesis.NewSet(c.Faults...); err != nil {
+		return nil, err
+	}
+	if p.Mode == "" && len(p.target.Modes) > 0 {
+		p.Mode = p.target.Modes[0].Name
+	}
+	if err := p.setOptions(); err != nil {
+		return nil, err
+	}
+	p.workload, err = p.kind.New(WorkloadConfig{Options: p.options, NoScans: p.target.NoScans})
+	return p, err
+}
+
+// setOptions deals the options out to target and workload, and finds those in force.
+func (p *prepared) setOptions() error {
+	p.config = target.Config{Mode: p.Mode, Nodes: p.Nodes, Options: make(map[string]string)}
+	p.options = make(map[string]string)
+	for _, o := range p.kind.Options {
+		p.options[o.Name] = o.Default
+	}
+	for _, k := range slices.Sorted(maps.Keys(p.Options)) {
+		named := func(o harness.Option) bool { return o.Name == k && o.In(p.Mode) }
+		switch {
+		case slices.ContainsFunc(p.target.Options, named):
+			p.config.Options[k] = p.Options[k]
+		case slices.ContainsFunc(p.kind.Options, named):
+			p.options[k] = p.Options[k]
+		default:
+			return p.unknownOption(k)
+		}
+	}
+	effective, err := p.target.Effective(p.config)
+	if err != nil {
+		return err
+	}
+	maps.Copy(p.options, effective)
+	p.promise, err = p.target.Promise(target.Config{Mode: p.Mode, Nodes: p.Nodes, Options: p.options})
+	return err
+}
+
+// unknownOption is the error of a key that neither the target nor the workload has. A bad mode is the better reason.
+func (p *prepared) unknownOption(key string) error {
+	if _, err := p.target.Effective(target.Config{Mode: p.Mode, Nodes: p.Nodes}); err != nil {
+		return err
+	}
+	var names []string
+	for _, o := range slices.Concat(p.target.Options, p.kind.Options) {
+		if o.In(p.Mode) && !slices.Contains(names, o.Name) {
+			names = append(names, o.Name)
+		}
+	}
+	slices.Sort(names)
+	return fmt.Errorf("mode %s has no option %q; it has %s", p.Mode, key, strings.Join(names, ", "))
 }
 
 // checkPlain checks what needs no other package.
 func (s *Spec) checkPlain() error {
 	switch {
-	case !slices.Contains(Environments(), s.Env):
-		return fmt.Errorf("--env %q: there is %s", s.Env, strings.Join(Environments(), ", "))
-	case s.Workload != workloadLog:
-		return fmt.Errorf("--workload %q: there is %s", s.Workload, workloadLog)
 	case s.Time < time.Second || s.Time > maxTime:
 		return fmt.Errorf("--time %v: give 1s to %v", s.Time, maxTime)
 	case s.Rate < 1 || s.Rate > maxRate:
@@ -94,34 +146,34 @@ func (s *Spec) checkPlain() error {
 }
 
 // makePlan draws the plan, or takes the one that was given.
-func (s *Spec) makePlan() (harness.Plan, error) {
-	if s.Plan.Plan == nil {
-		return nemesis.MakePlan(nemesis.PlanConfig{Seed: s.Seed, Faults: s.Nemesis, Time: s.Time, Interval: s.Interval})
+func (p *prepared) makePlan() (harness.Plan, error) {
+	if p.Plan.Plan == nil {
+		return p.faults.MakePlan(nemesis.PlanConfig{Seed: p.Seed, Faults: p.Nemesis, Time: p.Time, Interval: p.Interval})
 	}
-	if len(s.Nemesis) > 0 {
+	if len(p.Nemesis) > 0 {
 		return harness.Plan{}, errors.New("--plan and --nemesis: the plan says which faults strike, so leave --nemesis out")
 	}
-	if err := nemesis.Check(*s.Plan.Plan, s.Time); err != nil {
-		return harness.Plan{}, fmt.Errorf("--plan %s: %w", s.Plan.File, err)
+	if err := p.faults.Check(*p.Plan.Plan, p.Time); err != nil {
+		return harness.Plan{}, fmt.Errorf("--plan %s: %w", p.Plan.File, err)
 	}
-	return *s.Plan.Plan, nil
+	return *p.Plan.Plan, nil
 }
 
-// checkAbilities refuses faults that the environment has no ability for.
-func (s *Spec) checkAbilities(plan harness.Plan) error {
-	if len(plan.Strikes) == 0 {
+// checkAbilities refuses what the environment cannot do: the target itself, and faults that it has no ability for.
+func (p *prepared) checkAbilities() error {
+	c, err := p.idleCluster()
+	if err != nil {
+		return fmt.Errorf("--env %s: %w", p.Env, err)
+	}
+	if len(p.plan.Strikes) == 0 {
 		return nil
 	}
-	c, err := s.idleCluster()
-	if err != nil {
-		return err
-	}
-	n, err := nemesis.New(plan)
+	n, err := p.faults.New(p.plan)
 	if err != nil {
 		return err
 	}
 	if err := n.Supports(c); err != nil {
-		return fmt.Errorf("--env %s: %w (assay list faults --env %s lists what it can do)", s.Env, err, s.Env)
+		return fmt.Errorf("--env %s: %w (assay list faults --env %s lists what it can do)", p.Env, err, p.Env)
 	}
 	return nil
 }

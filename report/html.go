@@ -263,11 +263,10 @@ func (r *findingRow) fill(e *evidence, f *Finding) {
 
 func gapLines(st *Stats) []string {
 	var lines []string
-	if g := st.SendGap; g.Length() > 0 {
-		lines = append(lines, fmt.Sprintf("Longest time without an ok send: %s, from %s to %s.", latency(g.Length()), seconds(g.From), seconds(g.To)))
-	}
-	if g := st.PollGap; g.Length() > 0 {
-		lines = append(lines, fmt.Sprintf("Longest time without an ok poll: %s, from %s to %s.", latency(g.Length()), seconds(g.From), seconds(g.To)))
+	for i := range st.Functions {
+		if f := &st.Functions[i]; f.Gap.Length() > 0 {
+			lines = append(lines, fmt.Sprintf("Longest time without an ok %s: %s, from %s to %s.", f.F, latency(f.Gap.Length()), seconds(f.Gap.From), seconds(f.Gap.To)))
+		}
 	}
 	return lines
 }

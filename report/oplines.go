@@ -42,6 +42,9 @@ func describe(op *histories.Op, about subject) string {
 		if op.From != histories.Unset {
 			fmt.Fprintf(&b, " from offset %d", op.From)
 		}
+		if op.Value != histories.Unset {
+			fmt.Fprintf(&b, ", value %d", op.Value)
+		}
 	}
 	if op.Node != "" {
 		b.WriteString(" at " + op.Node)

@@ -21,11 +21,13 @@ type Quantiles struct {
 	Max time.Duration `json:"max_ns"`
 }
 
-// FunctionStats are the ops of one function: send, poll, final, scan.
+// FunctionStats are the ops of one function: send, poll, final, scan, or whatever else the workload has.
 type FunctionStats struct {
 	F       string             `json:"f"`
 	Ops     histories.OpCounts `json:"ops"`
 	Latency Quantiles          `json:"latency"` // zero when nothing was answered
+	// Gap is the longest time within the load without an ok; zero for functions that are not of the load.
+	Gap Gap `json:"gap"`
 }
 
 // Gap is a time without an ok.
@@ -40,18 +42,16 @@ func (g Gap) Length() time.Duration { return g.To - g.From }
 // Second is what completed in one second of the load.
 type Second struct {
 	Ops      histories.OpCounts
-	P50, P99 time.Duration // of the sends and polls answered in it; zero when there were none
+	P50, P99 time.Duration // of the ops answered in it; zero when there were none
 }
 
 // Stats are figures about speed and availability, all of them from the history.
 type Stats struct {
 	Functions []FunctionStats
-	// Seconds covers the load: sends and polls, by the second of their completion. Ops left open are not in it.
+	// Seconds covers the load by the second of the ops' completion. Ops left open are not in it.
 	Seconds []Second
-	// LoadFrom and LoadTo are the first invocation and the last line of a send or a poll; End is the last line of all.
+	// LoadFrom and LoadTo are the first invocation and the last line of an op of the load; End is the last line of all.
 	LoadFrom, LoadTo, End time.Duration
-	// SendGap and PollGap are the longest times within the load without an ok send or poll; zero without such ops.
-	SendGap, PollGap Gap
 }
 
 // Measure reads h once.
@@ -73,7 +73,7 @@ func Measure(h histories.Reader) Stats {
 }
 
 // load reports whether f is a function of the load, not of what follows it.
-func load(f string) bool { return f == histories.Send || f == histories.Poll }
+func load(f string) bool { return f != histories.Final && f != histories.Scan }
 
 type functionAcc struct {
 	ops     histories.OpCounts
@@ -151,14 +151,10 @@ func (m *measure) finish() Stats {
 			us := func(q float64) time.Duration { return time.Duration(f.latency.ValueAtQuantile(q)) * time.Microsecond }
 			fs.Latency = Quantiles{P50: us(50), P90: us(90), P99: us(99), Max: us(100)}
 		}
-		m.stats.Functions = append(m.stats.Functions, fs)
-		gap := longer(f.gap, Gap{From: f.lastOK, To: m.stats.LoadTo})
-		switch name {
-		case histories.Send:
-			m.stats.SendGap = gap
-		case histories.Poll:
-			m.stats.PollGap = gap
+		if load(name) {
+			fs.Gap = longer(f.gap, Gap{From: f.lastOK, To: m.stats.LoadTo})
 		}
+		m.stats.Functions = append(m.stats.Functions, fs)
 	}
 	slices.SortFunc(m.stats.Functions, func(a, b FunctionStats) int {
 		return cmp.Or(cmp.Compare(functionRank(a.F), functionRank(b.F)), cmp.Compare(a.F, b.F))

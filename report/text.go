@@ -251,12 +251,9 @@ func (p *printer) opLine(op *histories.Op, text string, paint func(string) strin
 }
 
 func (p *printer) gaps(st *Stats) {
-	for _, g := range []struct {
-		f   string
-		gap Gap
-	}{{histories.Send, st.SendGap}, {histories.Poll, st.PollGap}} {
-		if g.gap.Length() > 0 {
-			p.line("  longest time without an ok %s: %s, from %s to %s", g.f, latency(g.gap.Length()), seconds(g.gap.From), seconds(g.gap.To))
+	for i := range st.Functions {
+		if f := &st.Functions[i]; f.Gap.Length() > 0 {
+			p.line("  longest time without an ok %s: %s, from %s to %s", f.F, latency(f.Gap.Length()), seconds(f.Gap.From), seconds(f.Gap.To))
 		}
 	}
 }

@@ -61,6 +61,7 @@ type Judgement struct {
 	Faults      []FaultRecord
 	Contract    contract.Contract
 	Report      checker.Report
+	Checkers    []checker.Checker // that judged
 	CheckTime   time.Duration
 
 	permits *permits
@@ -98,7 +99,7 @@ func Judge(ctx context.Context, in Input) Judgement {
 	rules := in.Rules(terms)
 	ev := collect(view, history, rules.Evidence)
 	j := Judgement{
-		Contract: k, Report: checker.Run(ctx, history, rules.Checkers...), Faults: faultRecords(view.Events.Strikes), Ops: ev.ops,
+		Contract: k, Checkers: rules.Checkers, Report: checker.Run(ctx, history, rules.Checkers...), Faults: faultRecords(view.Events.Strikes), Ops: ev.ops,
 		Interrupted: in.Interrupted || view.Events.Interrupted(),
 	}
 	excluded := j.sort(newPermits(view, history, &in, &j))

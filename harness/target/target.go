@@ -23,7 +23,7 @@ type Target struct {
 	// Modes are those of the system, the default first. A system without modes has one, whatever its name.
 	Modes []Mode
 	// Options are the keys of --set that the system takes.
-	Options []Option
+	Options []harness.Option
 	// Configure checks a configuration, and returns the options in force: those given, and the defaults of all others. nil: defaults are filled in,
 	// and values are not checked.
 	Configure func(c Config) (map[string]string, error)
@@ -41,18 +41,6 @@ type Mode struct {
 	Name string
 	Doc  string // one line
 }
-
-// Option is one key of --set.
-type Option struct {
-	Name    string   `json:"name"`
-	Modes   []string `json:"modes"` // that know it; nil: all
-	Default string   `json:"default"`
-	Allowed string   `json:"allowed"`
-	Doc     string   `json:"doc"`
-}
-
-// In reports whether a mode knows the option.
-func (o Option) In(mode string) bool { return len(o.Modes) == 0 || slices.Contains(o.Modes, mode) }
 
 // Config is one configuration of a target, in the words of the command line.
 type Config struct {

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -12,14 +12,14 @@ import (
 // TestFloor: the floor acknowledges records of several clients, with and without sync, and ends.
 func TestFloor(t *testing.T) {
 	for _, fsync := range []bool{false, true} {
-		f := benchFlags{time: 200 * time.Millisecond, size: 100}
-		m, err := measureFloor(context.Background(), &f, t.TempDir(), fsync, 8)
-		for err != nil && strings.Contains(err.Error(), "nothing was acknowledged") && f.time < time.Minute {
-			f.time *= 4 // a machine so busy that there was no time for one
-			m, err = measureFloor(context.Background(), &f, t.TempDir(), fsync, 8)
+		l := Load{InFlight: 8, Time: 200 * time.Millisecond, Size: 100}
+		m, err := Floor(context.Background(), l, t.TempDir(), fsync)
+		for err != nil && strings.Contains(err.Error(), "nothing was acknowledged") && l.Time < time.Minute {
+			l.Time *= 4 // a machine so busy that there was no time for one
+			m, err = Floor(context.Background(), l, t.TempDir(), fsync)
 		}
 		require.NoError(t, err)
-		require.Positive(t, m.perSecond)
-		require.LessOrEqual(t, m.p50, m.p99)
+		require.Positive(t, m.PerSecond)
+		require.LessOrEqual(t, m.P50, m.P99)
 	}
 }

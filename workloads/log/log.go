@@ -48,6 +48,14 @@ type Config struct {
 	NoScans bool
 }
 
+// Options lists the options for people. Where a target has one of them too, the target says what it may be; read-from is a target's alone.
+func Options() []harness.Option {
+	return []harness.Option{
+		{Name: OptBatch, Default: "1", Allowed: fmt.Sprintf("1 to %d", mostBatch), Doc: "values that one send writes"},
+		{Name: OptPartitions, Default: strconv.Itoa(defaultPartitions), Allowed: fmt.Sprintf("1 to %d", mostPartitions), Doc: "partitions of the topic"},
+	}
+}
+
 // ParseConfig reads the options of the workload from all options in force; what is not there has its default.
 func ParseConfig(options map[string]string) (Config, error) {
 	cfg := Config{Partitions: defaultPartitions, Batch: 1, FromFollower: options[OptReadFrom] == "follower"}

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/assay-project/assay/broker/replication/masterslave"
-	"github.com/assay-project/assay/harness/target"
+	"github.com/assay-project/assay/harness"
 )
 
 // MasterSlave is the mode in which a group's leader is fixed until an operator promotes.
@@ -31,8 +31,8 @@ const (
 )
 
 // clientOptions are the options of every mode that only the client obeys, by name.
-func clientOptions() []target.Option {
-	return []target.Option{
+func clientOptions() []harness.Option {
+	return []harness.Option{
 		{Name: optAcks, Default: "all", Allowed: "all, 1, 0", Doc: "who has stored a message before it is acknowledged: as the mode promises, the leader, nobody"},
 		{Name: optIdempotence, Default: "true", Allowed: "true, false", Doc: "producers number their batches, so that repeats are recognised; needs acks=all, and is off by default without it"},
 		{Name: optReadFrom, Default: "leader", Allowed: "leader, follower", Doc: "which replica the reads under load ask"},
@@ -41,15 +41,15 @@ func clientOptions() []target.Option {
 }
 
 // Options lists every option, by name, with the modes that know it.
-func Options() []target.Option {
+func Options() []harness.Option {
 	out := clientOptions()
 	for _, d := range masterslave.OptionDocs() {
-		out = append(out, target.Option{Name: d.Name, Default: d.Default, Allowed: d.Allowed, Doc: d.Doc})
+		out = append(out, harness.Option{Name: d.Name, Default: d.Default, Allowed: d.Allowed, Doc: d.Doc})
 	}
 	for i := range out {
 		out[i].Modes = Modes()
 	}
-	slices.SortFunc(out, func(a, b target.Option) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b harness.Option) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
@@ -84,19 +84,19 @@ func parseClient(set map[string]string, partitions int) (ClientOptions, error) {
 // clientParser keeps the first error.
 type clientParser struct {
 	set   map[string]string
-	table []target.Option
+	table []harness.Option
 	err   error
 }
 
-func (p *clientParser) option(name string) (value string, o target.Option) {
-	o = p.table[slices.IndexFunc(p.table, func(o target.Option) bool { return o.Name == name })]
+func (p *clientParser) option(name string) (value string, o harness.Option) {
+	o = p.table[slices.IndexFunc(p.table, func(o harness.Option) bool { return o.Name == name })]
 	if v, ok := p.set[name]; ok {
 		return v, o
 	}
 	return o.Default, o
 }
 
-func (p *clientParser) bad(value string, o target.Option) {
+func (p *clientParser) bad(value string, o harness.Option) {
 	if p.err == nil {
 		p.err = fmt.Errorf("option %s=%q: allowed are %s", o.Name, value, o.Allowed)
 	}

@@ -140,7 +140,7 @@ func TestOptionsAreComplete(t *testing.T) {
 }
 
 // withDefault gives an option its default in a cluster that allows it.
-func withDefault(o target.Option) Spec {
+func withDefault(o harness.Option) Spec {
 	s := spec(3, o.Name, o.Default)
 	if o.Name == "copies" {
 		s.Options["replication"] = "sync"
