@@ -19,7 +19,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
+	"github.com/assay-project/assay/experiment"
 	"github.com/assay-project/assay/harness/cluster/docker"
 	"github.com/assay-project/assay/histories"
 	"github.com/assay-project/assay/internal/dockertest"
@@ -31,7 +32,7 @@ const commandTestEnv = "ASSAY_TEST_COMMAND"
 // playCommand is main, but standard error panics as soon as a file is where the fuse ends. Who writes there in the middle of a run is the
 // goroutine that shows the progress, which nobody guards.
 func playCommand(fuse string) {
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: bomb{os.Stderr, fuse}}
+	a := &app{catalog: experiment.Standard(), stdin: os.Stdin, stdout: os.Stdout, stderr: bomb{os.Stderr, fuse}}
 	a.process(os.Args[1:])
 }
 

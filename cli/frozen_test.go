@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
 )
 
 // frozenTestEnv makes a simulation of this test binary stand still; see TestMain.

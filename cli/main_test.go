@@ -14,15 +14,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/experiment"
-	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/harness/cluster/sim"
 	"github.com/assay-project/assay/histories"
 )
 
 // TestMain: `run` spawns this test binary as the child of its simulations.
 func TestMain(m *testing.M) {
-	handlers := experiment.SimHandlers()
+	handlers := experiment.Standard().SimHandlers()
 	if os.Getenv(frozenTestEnv) != "" {
 		for name := range handlers {
 			handlers[name] = frozen
@@ -51,7 +51,7 @@ func runCLI(t *testing.T, args ...string) result {
 
 func runCLIContext(ctx context.Context, args ...string) result {
 	var out, errOut bytes.Buffer
-	a := &app{stdin: strings.NewReader(""), stdout: &out, stderr: &errOut}
+	a := &app{catalog: experiment.Standard(), stdin: strings.NewReader(""), stdout: &out, stderr: &errOut}
 	code := a.guarded(ctx, args)
 	return result{code, out.String(), errOut.String()}
 }
@@ -68,8 +68,8 @@ func TestBadInput(t *testing.T) {
 		{"run --frob", "unknown flag: --frob"},
 		{"run --nodes x", `--nodes "x": give a whole number`},
 		{"run extra", "takes flags only"},
-		{"run --env moon", "there is sim, docker"},
-		{"run --mode raft", "there is master-slave"},
+		{"run --env moon", "unknown environment \"moon\" (want sim or docker or local)"},
+		{"run --mode raft", "unknown mode \"raft\" of target reference (want master-slave)"},
 		{"run --nodes 0", "1 to 64 nodes"},
 		{"run --set flush", "give key=value"},
 		{"run --set flush=maybe", "allowed are async, sync, leader"},
@@ -79,7 +79,7 @@ func TestBadInput(t *testing.T) {
 		{"run --nodes 1 --set replication=sync", "copies=2"},
 		{"run --nodes 3 --set groups=2", "cannot be divided"},
 		{"run --set read-from=follower", "follower-read=true"},
-		{"run --workload queue", "there is log"},
+		{"run --workload queue", "unknown workload \"queue\" (want log)"},
 		{"run --nemesis frob", `unknown fault "frob"`},
 		{"run --nemesis kill:boss", `no role "boss"`},
 		{"run --nemesis kill/ring", "no shapes"},
@@ -126,7 +126,7 @@ func TestBadInput(t *testing.T) {
 		{"admin promote --config bad.yaml --group -1", "groups count from 0"},
 		{"list", "list takes one of"},
 		{"list frob", "list takes one of"},
-		{"list faults --env moon", "there is sim, docker"},
+		{"list faults --env moon", "unknown environment \"moon\" (want sim or docker or local)"},
 		{"bench", "assay bench broker"},
 		{"bench broker --flush maybe", "allowed are sync"},
 		{"bench broker --flush=", "measures nothing"},
@@ -176,7 +176,7 @@ func TestUnwrittenOutputIsAnError(t *testing.T) {
 	path := lossy(t)
 	for _, args := range []string{"version", "run --time 1s --seed 1", "run --time 1s --seed 1 --json", "run --time 1s --seed 1 --seeds 2 --json", "check --json " + path, "check " + path} {
 		var errOut bytes.Buffer
-		a := &app{stdin: strings.NewReader(""), stdout: fullPipe{}, stderr: &errOut}
+		a := &app{catalog: experiment.Standard(), stdin: strings.NewReader(""), stdout: fullPipe{}, stderr: &errOut}
 		require.Equal(t, 1, a.guarded(t.Context(), strings.Fields(args)), args)
 		require.Contains(t, errOut.String(), "no space", args)
 	}
@@ -210,7 +210,7 @@ func TestExamplesAreValid(t *testing.T) {
 	for _, help := range []string{runCLI(t, "--help").stdout, runCLI(t, "run", "--help").stdout} {
 		for _, line := range regexp.MustCompile(`(?m)^  assay run( .*)?$`).FindAllString(help, -1) {
 			args := strings.Fields(regexp.MustCompile(`  +`).Split(strings.TrimSpace(line), 2)[0])[2:]
-			a := &app{}
+			a := &app{catalog: experiment.Standard()}
 			cmd := a.runCommand()
 			require.NoError(t, cmd.ParseFlags(args), line)
 			f := runFlags{spec: experiment.Default()}
@@ -218,7 +218,7 @@ func TestExamplesAreValid(t *testing.T) {
 			bound.ResetFlags()
 			f.bind(bound)
 			require.NoError(t, bound.ParseFlags(args), line)
-			require.NoError(t, f.finish(false), line)
+			require.NoError(t, f.finish(experiment.Standard(), false), line)
 			found++
 		}
 	}
@@ -252,7 +252,7 @@ func TestVersion(t *testing.T) {
 func TestPanicIsExitOne(t *testing.T) {
 	removed := false
 	var errOut bytes.Buffer
-	a := &app{stdout: panicky{}, stderr: &errOut}
+	a := &app{catalog: experiment.Standard(), stdout: panicky{}, stderr: &errOut}
 	a.clusters.add(func(context.Context) error { removed = true; return nil })
 	require.Equal(t, 1, a.guarded(t.Context(), []string{"version"}))
 	require.Contains(t, errOut.String(), "panic: no")

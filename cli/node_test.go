@@ -15,12 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-project/assay/broker/replication/masterslave"
+	"github.com/assay-project/assay/internal/bench"
 )
 
 // writeConfig writes the configuration of a cluster of one node and returns the file and the node's peer address.
 func writeConfig(t *testing.T) (file, peer string) {
 	t.Helper()
-	addrs, err := freeAddresses(2)
+	addrs, err := bench.FreeAddresses(2)
 	require.NoError(t, err)
 	dir := t.TempDir()
 	file = filepath.Join(dir, "n1.yaml")

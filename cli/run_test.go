@@ -9,7 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
+	"github.com/assay-project/assay/experiment"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -61,7 +62,7 @@ func TestAsyncLosesAndMay(t *testing.T) {
 	r = runCLI(t, "check", filepath.Join(s.Run, histories.HistoryFile), "--json")
 	require.Equal(t, 3, r.code, "without the manifest there is no contract")
 	f := runFlags{}
-	cmd := (&app{}).runCommand()
+	cmd := (&app{catalog: experiment.Standard()}).runCommand()
 	cmd.ResetFlags()
 	f.bind(cmd)
 	require.NoError(t, cmd.ParseFlags(strings.Fields(s.Reproduce)[2:]), s.Reproduce)

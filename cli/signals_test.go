@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/assay-project/assay/experiment"
 )
 
 // lockedBuffer is a writer for several goroutines.
@@ -34,7 +36,7 @@ func (l *lockedBuffer) String() string {
 // A signal that comes twice at once, as timeout(1) sends it, is one: a second one would end this process.
 func TestSignalWithEcho(t *testing.T) {
 	var out lockedBuffer
-	a := &app{stderr: &out}
+	a := &app{catalog: experiment.Standard(), stderr: &out}
 	ctx, stop := a.interruptible(t.Context(), "stopping")
 	seen := make(chan os.Signal, 2)
 	signal.Notify(seen, syscall.SIGHUP)

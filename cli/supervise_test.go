@@ -10,7 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
+	"github.com/assay-project/assay/experiment"
 )
 
 // supervisedTestEnv makes this test binary play a supervised child; see TestMain.
@@ -41,7 +42,7 @@ func TestSupervisor(t *testing.T) {
 	} {
 		t.Run(c.how, func(t *testing.T) {
 			var out, errOut bytes.Buffer
-			a := &app{stdout: &out, stderr: &errOut}
+			a := &app{catalog: experiment.Standard(), stdout: &out, stderr: &errOut}
 			self, err := os.Executable()
 			require.NoError(t, err)
 			child := exec.Command(self)
@@ -61,10 +62,11 @@ func TestSupervisor(t *testing.T) {
 }
 
 func TestNeedsSupervisor(t *testing.T) {
-	require.True(t, needsSupervisor([]string{"run", "--env", "docker"}))
-	require.True(t, needsSupervisor([]string{"run", "--env=docker"}))
-	require.False(t, needsSupervisor([]string{"run", "--env", "sim"}))
-	require.False(t, needsSupervisor([]string{"list", "faults", "--env", "docker"}))
+	a := &app{catalog: experiment.Standard()}
+	require.Len(t, a.supervised([]string{"run", "--env", "docker"}), 1)
+	require.Len(t, a.supervised([]string{"run", "--env=docker"}), 1)
+	require.Empty(t, a.supervised([]string{"run", "--env", "sim"}))
+	require.Empty(t, a.supervised([]string{"list", "faults", "--env", "docker"}))
 	t.Setenv(supervisedEnv, "1")
-	require.False(t, needsSupervisor([]string{"run", "--env", "docker"}))
+	require.Empty(t, a.supervised([]string{"run", "--env", "docker"}))
 }

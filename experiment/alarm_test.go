@@ -13,8 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-project/assay/checker"
-	"github.com/assay-project/assay/checker/contract"
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -77,7 +76,7 @@ func (f *forged) extend(part int32, value int64) {
 
 // leader returns who leads in the end.
 func (f *forged) leader() string {
-	return f.h[f.find(0, func(op *histories.Op) bool { return op.F == histories.Note && op.Fault == harness.NoteLeader })].Node
+	return f.h[f.find(0, func(op *histories.Op) bool { return op.F == histories.Note && op.Fault == histories.NoteLeader })].Node
 }
 
 // open turns a completion into one that says nothing, and lets another process go on in its place.
@@ -254,7 +253,7 @@ var forgeries = []struct {
 		return v
 	}},
 	{"a cluster that did not come back", checker.Stall, func(f *forged) int64 {
-		i := f.find(0, func(op *histories.Op) bool { return op.F == histories.Note && op.Fault == harness.NoteRecovery })
+		i := f.find(0, func(op *histories.Op) bool { return op.F == histories.Note && op.Fault == histories.NoteRecovery })
 		f.h[i].Effect, f.h[i].Err = "", "n2 has not caught up"
 		return -1
 	}},
@@ -304,7 +303,7 @@ var blanks = []struct {
 		f.h = slices.DeleteFunc(f.h, func(op histories.Op) bool { return op.F == histories.Scan })
 	}},
 	{"no scans, and no word of who has replicas", "no note says", func(f *forged) {
-		f.h = slices.DeleteFunc(f.h, func(op histories.Op) bool { return op.F == histories.Scan || op.Fault == contract.NoteGroup })
+		f.h = slices.DeleteFunc(f.h, func(op histories.Op) bool { return op.F == histories.Scan || op.Fault == histories.NoteGroup })
 	}},
 	{"faults without effect", "had no effect", func(f *forged) {
 		f.each([]string{histories.Heal}, func(op *histories.Op) { op.Effect = "" })
@@ -313,8 +312,8 @@ var blanks = []struct {
 		f.h = slices.DeleteFunc(f.h, func(op histories.Op) bool { return op.F == histories.Inject || op.F == histories.Heal })
 	}},
 	{"an interruption", "interrupted", func(f *forged) {
-		i := f.find(0, func(op *histories.Op) bool { return op.F == histories.Note && op.Fault == harness.NoteRecovery })
-		f.h[i].Fault = harness.NoteInterrupted
+		i := f.find(0, func(op *histories.Op) bool { return op.F == histories.Note && op.Fault == histories.NoteRecovery })
+		f.h[i].Fault = histories.NoteInterrupted
 	}},
 }
 
@@ -355,9 +354,9 @@ func TestTheAlarmRings(t *testing.T) {
 	s.Options = map[string]string{"replication": "sync", "copies": "2"}
 	s.Nemesis = []string{"kill:follower"}
 	s.Clients = 3
-	res, err := Run(t.Context(), s, Hooks{})
+	res, err := Standard().Run(t.Context(), s, Hooks{})
 	require.NoError(t, err)
-	require.Equal(t, harness.ExitValid, res.Summary.Exit, res.Why())
+	require.Equal(t, judge.ExitValid, res.Summary.Exit, res.Why())
 	run, err := histories.OpenRun(res.Summary.Run)
 	require.NoError(t, err)
 	h, warnings, err := histories.ReadFile(run.HistoryPath())
@@ -375,7 +374,7 @@ func TestTheAlarmRings(t *testing.T) {
 		var b bytes.Buffer
 		require.NoError(t, histories.Write(&b, f.h))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, histories.HistoryFile), b.Bytes(), 0o644))
-		return Judge(t.Context(), dir, JudgeOptions{})
+		return Standard().Judge(t.Context(), dir, JudgeOptions{})
 	}
 	judged := func(t *testing.T, f *forged) *Result {
 		res, err := judgedOr(t, f)
@@ -384,14 +383,14 @@ func TestTheAlarmRings(t *testing.T) {
 	}
 	t.Run("untouched", func(t *testing.T) {
 		got := judged(t, &forged{t, slices.Clone(h)})
-		require.Equal(t, harness.ExitValid, got.Summary.Exit, got.Why())
+		require.Equal(t, judge.ExitValid, got.Summary.Exit, got.Why())
 	})
 	for _, c := range forgeries {
 		t.Run(fmt.Sprintf("%s/%s", c.class, c.name), func(t *testing.T) {
 			f := &forged{t, slices.Clone(h)}
 			value := c.forge(f)
 			got := judged(t, f)
-			require.Equal(t, harness.ExitInvalid, got.Summary.Exit, got.Why())
+			require.Equal(t, judge.ExitInvalid, got.Summary.Exit, got.Why())
 			for _, found := range got.Findings {
 				if found.Class != c.class || value >= 0 && !slices.Contains(found.Values, value) {
 					continue
@@ -422,7 +421,7 @@ func TestTheAlarmRings(t *testing.T) {
 			f := &forged{t, slices.Clone(h)}
 			c.blank(f)
 			got := judged(t, f)
-			require.Equal(t, harness.ExitUnknown, got.Summary.Exit, got.Why())
+			require.Equal(t, judge.ExitUnknown, got.Summary.Exit, got.Why())
 			require.Contains(t, strings.Join(got.Summary.Unknown, "; "), c.why)
 		})
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/harness/cluster/docker"
 	"github.com/assay-project/assay/histories"
@@ -31,6 +32,9 @@ func (g panickingGenerator) Next(c harness.Context) (histories.Op, harness.Statu
 
 // stiff is a cluster of containers that cannot freeze its leader, in the goroutine that has to.
 type stiff struct{ *docker.Cluster }
+
+// Parts implements harness.Composed: its own Pause comes first.
+func (s stiff) Parts() []any { return append([]any{s}, s.Cluster.Parts()...) }
 
 func (s stiff) Pause(ctx context.Context, n harness.NodeID) (harness.Undo, error) {
 	if n == "n1" {
@@ -62,7 +66,7 @@ func TestPanicInDocker(t *testing.T) {
 				{ID: 2, Fault: "kill:follower", At: time.Second, For: 18 * time.Second},
 				{ID: 3, Fault: "pause:all", At: 2500 * time.Millisecond, For: 15 * time.Second},
 			}}}
-			p, err := s.prepare()
+			p, err := Standard().prepare(s)
 			require.NoError(t, err)
 			p.workload = c.workload(p.workload)
 			run, m, err := p.begin(Hooks{})
@@ -76,14 +80,14 @@ func TestPanicInDocker(t *testing.T) {
 
 			res, err := p.conclude(t.Context(), run, m, out)
 			require.ErrorContains(t, err, says)
-			require.Equal(t, harness.ExitError, res.Summary.Exit)
+			require.Equal(t, judge.ExitError, res.Summary.Exit)
 			require.Len(t, res.Summary.Faults, 3)
 			for _, f := range res.Summary.Faults {
 				require.Positive(t, f.HealedMS, "%+v", f)
 			}
-			again, err := Judge(t.Context(), run.Dir(), JudgeOptions{})
+			again, err := Standard().Judge(t.Context(), run.Dir(), JudgeOptions{})
 			require.NoError(t, err)
-			require.Equal(t, harness.ExitUnknown, again.Summary.Exit, again.Why())
+			require.Equal(t, judge.ExitUnknown, again.Summary.Exit, again.Why())
 			require.Positive(t, again.Summary.Ops.OK)
 		})
 	}

@@ -12,23 +12,27 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-project/assay/checker"
+	"github.com/assay-project/assay/checker/contract"
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/harness/cluster/sim"
-	"github.com/assay-project/assay/harness/target/reference"
 	"github.com/assay-project/assay/histories"
 )
 
 // What an acknowledgement with acks=1 promises is the leader's append: fewer copies than the configuration's are no lie.
 func TestCopiesPromised(t *testing.T) {
 	for acks, want := range map[string]int{"all": 2, "1": 1, "0": 1} {
-		s, err := reference.Spec{Mode: reference.MasterSlave, Nodes: 3, Options: map[string]string{"replication": "sync", "copies": "2", "acks": acks}}.Settings()
+		s := Default()
+		s.Options = map[string]string{"replication": "sync", "copies": "2", "acks": acks}
+		p, err := Standard().prepare(s)
 		require.NoError(t, err)
-		require.Equal(t, want, logConfig(s).Copies, "acks=%s", acks)
+		_, terms := p.promise.After(contract.Facts{})
+		require.Equal(t, contract.Terms{Copies: want, NoAcks: acks == "0", LinearReads: acks == "all"}, terms, "acks=%s", acks)
 	}
 }
 
 func TestMain(m *testing.M) {
-	sim.ChildMain(SimHandlers())
+	sim.ChildMain(Standard().SimHandlers())
 	os.Exit(m.Run())
 }
 
@@ -40,11 +44,13 @@ func TestValidate(t *testing.T) {
 		"default":             {func(*Spec) {}, ""},
 		"docker":              {func(s *Spec) { s.Env = EnvDocker; s.Nemesis = []string{"kill", "partition", "pause"} }, ""},
 		"every sim fault":     {func(s *Spec) { s.Nemesis = []string{"power:leader", "fsync", "full", "corrupt", "wipe", "promote"} }, ""},
-		"env":                 {func(s *Spec) { s.Env = "moon" }, "there is sim, docker"},
-		"mode":                {func(s *Spec) { s.Mode = "isr" }, "there is master-slave"},
+		"env":                 {func(s *Spec) { s.Env = "moon" }, `unknown environment "moon" (want sim or docker or local)`},
+		"mode":                {func(s *Spec) { s.Mode = "isr" }, "master-slave"},
 		"nodes":               {func(s *Spec) { s.Nodes = 65 }, "1 to 64"},
-		"workload":            {func(s *Spec) { s.Workload = "queue" }, "there is log"},
+		"target":              {func(s *Spec) { s.Target = "kafka" }, `unknown target "kafka" (want reference)`},
+		"workload":            {func(s *Spec) { s.Workload = "queue" }, `unknown workload "queue" (want log)`},
 		"unknown option":      {func(s *Spec) { s.Options = map[string]string{"min.insync.replicas": "2"} }, "no option"},
+		"batch":               {func(s *Spec) { s.Options = map[string]string{"batch": "0"} }, `batch="0"`},
 		"option value":        {func(s *Spec) { s.Options = map[string]string{"flush": "often"} }, "allowed are"},
 		"copies beyond nodes": {func(s *Spec) { s.Options = map[string]string{"replication": "sync", "copies": "4"} }, "copies=4"},
 		"groups":              {func(s *Spec) { s.Nodes = 4; s.Options = map[string]string{"groups": "2"} }, ""},
@@ -71,7 +77,7 @@ func TestValidate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := Default()
 			c.change(&s)
-			err := s.Validate()
+			err := Standard().Validate(s)
 			if c.want == "" {
 				require.NoError(t, err)
 				return
@@ -87,11 +93,11 @@ func TestRefusedBeforeAnything(t *testing.T) {
 	s := Default()
 	s.Store = filepath.Join(t.TempDir(), "runs")
 	s.Nodes = 0
-	_, err := Run(t.Context(), s, Hooks{})
+	_, err := Standard().Run(t.Context(), s, Hooks{})
 	require.Error(t, err)
-	_, err = RunSeeds(t.Context(), s, Seeds{N: 2, Jobs: 1}, Hooks{})
+	_, err = Standard().RunSeeds(t.Context(), s, Seeds{N: 2, Jobs: 1}, Hooks{})
 	require.Error(t, err)
-	_, err = RunSeeds(t.Context(), Default(), Seeds{N: 0, Jobs: 1}, Hooks{})
+	_, err = Standard().RunSeeds(t.Context(), Default(), Seeds{N: 0, Jobs: 1}, Hooks{})
 	require.Error(t, err)
 	require.NoDirExists(t, s.Store)
 }
@@ -119,7 +125,7 @@ func TestManifestComesFirst(t *testing.T) {
 	s := short(t)
 	s.Keep, s.Nemesis = KeepAlways, []string{"kill"}
 	var before harness.Manifest
-	res, err := Run(t.Context(), s, Hooks{Version: "v1", Started: func(run *histories.Run) {
+	res, err := Standard().Run(t.Context(), s, Hooks{Version: "v1", Started: func(run *histories.Run) {
 		require.NoError(t, run.ReadJSON(histories.ManifestFile, &before))
 		require.NoFileExists(t, run.HistoryPath())
 	}})
@@ -131,12 +137,12 @@ func TestManifestComesFirst(t *testing.T) {
 	require.EqualValues(t, 3, before.Seed)
 
 	// The verdict that was written is the one that was returned, and judging again gives it again.
-	var written struct{ Summary harness.Summary }
+	var written struct{ Summary judge.Summary }
 	b, err := os.ReadFile(filepath.Join(res.Summary.Run, histories.VerdictFile))
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(b, &written))
 	require.Equal(t, res.Summary.Verdict, written.Summary.Verdict)
-	again, err := Judge(t.Context(), res.Summary.Run, JudgeOptions{})
+	again, err := Standard().Judge(t.Context(), res.Summary.Run, JudgeOptions{})
 	require.NoError(t, err)
 	require.Equal(t, res.Summary.Exit, again.Summary.Exit)
 	require.Equal(t, res.Summary.Ops, again.Summary.Ops)
@@ -144,13 +150,13 @@ func TestManifestComesFirst(t *testing.T) {
 
 func TestKeep(t *testing.T) {
 	s := short(t)
-	res, err := Run(t.Context(), s, Hooks{})
+	res, err := Standard().Run(t.Context(), s, Hooks{})
 	require.NoError(t, err)
 	require.Equal(t, 0, res.Summary.Exit, res.Why())
 	require.True(t, res.Removed)
 	require.NoDirExists(t, res.Summary.Run)
 	s.Keep = KeepAlways
-	res, err = Run(t.Context(), s, Hooks{})
+	res, err = Standard().Run(t.Context(), s, Hooks{})
 	require.NoError(t, err)
 	require.FileExists(t, filepath.Join(res.Summary.Run, histories.ReportFile))
 }
@@ -160,9 +166,9 @@ func TestUnwrittenReport(t *testing.T) {
 	s := short(t)
 	s.Keep = KeepAlways
 	block := Hooks{Started: func(run *histories.Run) { require.NoError(t, os.MkdirAll(filepath.Join(run.ReportPath(), "x"), 0o755)) }}
-	res, err := Run(t.Context(), s, block)
+	res, err := Standard().Run(t.Context(), s, block)
 	require.ErrorContains(t, err, "writing the report")
-	require.Equal(t, harness.ExitError, res.Summary.Exit)
+	require.Equal(t, judge.ExitError, res.Summary.Exit)
 	require.Equal(t, "error", res.Summary.Verdict)
 	require.Contains(t, res.Summary.Unknown[0], "writing the report")
 	require.True(t, res.NoReport)
@@ -173,9 +179,9 @@ func TestNoAcksIsNoStall(t *testing.T) {
 	s := short(t)
 	s.Options = map[string]string{"acks": "0"}
 	s.Time = 15 * time.Second
-	res, err := Run(t.Context(), s, Hooks{})
+	res, err := Standard().Run(t.Context(), s, Hooks{})
 	require.NoError(t, err)
-	require.Equal(t, harness.ExitUnknown, res.Summary.Exit, res.Why())
+	require.Equal(t, judge.ExitUnknown, res.Summary.Exit, res.Why())
 	require.Empty(t, res.Summary.Anomalies)
 }
 
@@ -184,10 +190,10 @@ func TestNoEngineIsRefused(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 	s := short(t)
 	s.Env = EnvDocker
-	res, err := Run(t.Context(), s, Hooks{})
+	res, err := Standard().Run(t.Context(), s, Hooks{})
 	require.Nil(t, res)
 	require.ErrorContains(t, err, "cannot reach the Docker engine at unix:///nowhere/docker.sock")
-	_, err = RunSeeds(t.Context(), s, Seeds{N: 3, Jobs: 1}, Hooks{})
+	_, err = Standard().RunSeeds(t.Context(), s, Seeds{N: 3, Jobs: 1}, Hooks{})
 	require.ErrorContains(t, err, "cannot reach the Docker engine")
 	left, err := filepath.Glob(filepath.Join(s.Store, "*"))
 	require.NoError(t, err)
@@ -201,7 +207,7 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := make(chan struct{})
-	res, err := Run(ctx, s, Hooks{Started: func(run *histories.Run) {
+	res, err := Standard().Run(ctx, s, Hooks{Started: func(run *histories.Run) {
 		go func() {
 			defer close(done)
 			for { // until there is something to judge
@@ -220,7 +226,7 @@ func TestInterrupted(t *testing.T) {
 	<-done
 	require.NoError(t, err)
 	require.True(t, res.Summary.Interrupted)
-	require.Equal(t, harness.ExitUnknown, res.Summary.Exit)
+	require.Equal(t, judge.ExitUnknown, res.Summary.Exit)
 	require.Positive(t, res.Summary.Ops.OK)
 	require.DirExists(t, res.Summary.Run)
 }
@@ -229,7 +235,7 @@ func TestInterrupted(t *testing.T) {
 func TestTornHistory(t *testing.T) {
 	s := short(t)
 	s.Keep = KeepAlways
-	res, err := Run(t.Context(), s, Hooks{})
+	res, err := Standard().Run(t.Context(), s, Hooks{})
 	require.NoError(t, err)
 	run, err := histories.OpenRun(res.Summary.Run)
 	require.NoError(t, err)
@@ -237,45 +243,45 @@ func TestTornHistory(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(run.HistoryPath(), b[:len(b)/2], 0o644))
 	require.NoError(t, os.Remove(run.Path(histories.VerdictFile)))
-	again, err := Judge(t.Context(), run.Dir(), JudgeOptions{})
+	again, err := Standard().Judge(t.Context(), run.Dir(), JudgeOptions{})
 	require.NoError(t, err)
-	require.Equal(t, harness.ExitUnknown, again.Summary.Exit)
+	require.Equal(t, judge.ExitUnknown, again.Summary.Exit)
 	require.NotEmpty(t, again.Warnings)
-	_, err = ReadVerdict(t.Context(), run.Dir())
+	_, err = Standard().ReadVerdict(t.Context(), run.Dir())
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(run.Path(histories.ManifestFile), []byte(`{"format":99}`), 0o644))
-	_, err = Judge(t.Context(), run.Dir(), JudgeOptions{})
+	_, err = Standard().Judge(t.Context(), run.Dir(), JudgeOptions{})
 	require.ErrorContains(t, err, "format 99")
 }
 
 func TestSumUp(t *testing.T) {
 	s := Default()
-	one := func(exit int, classes ...checker.Class) harness.Summary {
-		sum := harness.Summary{Exit: exit, Verdict: harness.VerdictName(exit), Ops: harness.OpCounts{OK: 10, Weak: 1}, VirtualMS: 5}
+	one := func(exit int, classes ...checker.Class) judge.Summary {
+		sum := judge.Summary{Exit: exit, Verdict: judge.VerdictName(exit), Ops: histories.OpCounts{OK: 10, Weak: 1}, VirtualMS: 5}
 		for _, c := range classes {
-			sum.Anomalies = append(sum.Anomalies, harness.AnomalySummary{Class: c, Count: 2, Permitted: exit == harness.ExitPermitted, Explanation: "why"})
+			sum.Anomalies = append(sum.Anomalies, judge.AnomalySummary{Class: c, Count: 2, Permitted: exit == judge.ExitPermitted, Explanation: "why"})
 		}
-		if exit == harness.ExitUnknown {
+		if exit == judge.ExitUnknown {
 			sum.Unknown = []string{"idle"}
 		}
 		return sum
 	}
 	for name, c := range map[string]struct {
-		all  []harness.Summary
+		all  []judge.Summary
 		exit int
 	}{
-		"none":                           {nil, harness.ExitUnknown},
-		"valid":                          {[]harness.Summary{one(0), one(0)}, harness.ExitValid},
-		"permitted over valid":           {[]harness.Summary{one(0), one(4, checker.LostWrite)}, harness.ExitPermitted},
-		"unknown over permitted":         {[]harness.Summary{one(2), one(4)}, harness.ExitUnknown},
-		"invalid over unknown":           {[]harness.Summary{one(2), one(3, checker.Phantom), one(4, checker.LostWrite)}, harness.ExitInvalid},
-		"error over everything":          {[]harness.Summary{one(3), one(1), one(0)}, harness.ExitError},
-		"the order of seeds is the same": {[]harness.Summary{one(4, checker.LostWrite), one(3, checker.LostWrite, checker.Phantom)}, harness.ExitInvalid},
+		"none":                           {nil, judge.ExitUnknown},
+		"valid":                          {[]judge.Summary{one(0), one(0)}, judge.ExitValid},
+		"permitted over valid":           {[]judge.Summary{one(0), one(4, checker.LostWrite)}, judge.ExitPermitted},
+		"unknown over permitted":         {[]judge.Summary{one(2), one(4)}, judge.ExitUnknown},
+		"invalid over unknown":           {[]judge.Summary{one(2), one(3, checker.Phantom), one(4, checker.LostWrite)}, judge.ExitInvalid},
+		"error over everything":          {[]judge.Summary{one(3), one(1), one(0)}, judge.ExitError},
+		"the order of seeds is the same": {[]judge.Summary{one(4, checker.LostWrite), one(3, checker.LostWrite, checker.Phantom)}, judge.ExitInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sum := sumUp(&s, c.all, "again")
 			require.Equal(t, c.exit, sum.Exit)
-			require.Equal(t, harness.VerdictName(c.exit), sum.Verdict)
+			require.Equal(t, judge.VerdictName(c.exit), sum.Verdict)
 			require.EqualValues(t, 10*len(c.all), sum.Ops.OK)
 			require.Len(t, sum.Seeds, len(c.all))
 			require.Equal(t, "again", sum.Reproduce)
@@ -292,7 +298,7 @@ func TestReadPlan(t *testing.T) {
 	for name, content := range map[string]string{"plan": plan, "manifest": `{"format":1,"plan":` + plan + `}`} {
 		path := filepath.Join(dir, name)
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o644))
-		got, err := ReadPlan(path)
+		got, err := Standard().ReadPlan(path)
 		require.NoError(t, err, name)
 		require.Equal(t, path, got.File)
 		require.Len(t, got.Plan.Strikes, 1)
@@ -300,13 +306,13 @@ func TestReadPlan(t *testing.T) {
 	for _, content := range []string{"", "[]", `{"seed":1,"strikes":[{"fault":"meteor"}]}`, strings.Repeat("x", 100)} {
 		path := filepath.Join(dir, "bad")
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o644))
-		_, err := ReadPlan(path)
+		_, err := Standard().ReadPlan(path)
 		require.ErrorContains(t, err, "--plan", content)
 	}
 }
 
 func TestCatalog(t *testing.T) {
-	faults, err := Faults()
+	faults, err := Standard().FaultEntries()
 	require.NoError(t, err)
 	envs := map[string][]string{}
 	for _, f := range faults {

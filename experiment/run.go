@@ -81,7 +81,7 @@ func (c Catalog) Run(ctx context.Context, spec Spec, hooks Hooks) (*Result, erro
 // begin makes the run directory and writes the manifest. With an error it leaves nothing behind.
 func (p *prepared) begin(hooks Hooks) (*histories.Run, *harness.Manifest, error) {
 	now := time.Now()
-	run, err := histories.NewStore(p.Store).Create(histories.RunName{Time: now, Mode: p.Mode, Workload: p.Workload, Seed: p.Seed})
+	run, err := histories.NewStore(p.Store).Create(histories.RunName{Time: now, Mode: p.config.Mode, Workload: p.Workload, Seed: p.Seed})
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w (--store chooses another place)", err)
 	}
@@ -90,7 +90,7 @@ func (p *prepared) begin(hooks Hooks) (*histories.Run, *harness.Manifest, error)
 		faults = nemesis.FaultsOf(p.plan)
 	}
 	m := &harness.Manifest{
-		Format: harness.ManifestFormat, Start: now.UTC(), Env: p.Env, Target: p.target.Name, Mode: p.Mode, Nodes: p.Nodes, Workload: p.Workload,
+		Format: harness.ManifestFormat, Start: now.UTC(), Env: p.Env, Target: p.target.Name, Mode: p.config.Mode, Nodes: p.Nodes, Workload: p.Workload,
 		Versions: harness.Versions{Assay: hooks.Version, Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH},
 		Nemesis:  append([]string{}, faults...), Seed: p.Seed, Options: p.options, Plan: p.plan,
 		Load:    harness.LoadProfile{Time: p.Time, Interval: p.Interval, Rate: float64(p.Rate), Clients: p.Clients, CheckTimeout: p.CheckTimeout},

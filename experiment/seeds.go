@@ -59,6 +59,7 @@ func (c Catalog) RunSeeds(ctx context.Context, spec Spec, seeds Seeds, hooks Hoo
 	wg.Wait()
 	extra := []string{"--seeds", strconv.Itoa(seeds.N), "--jobs", strconv.Itoa(seeds.Jobs)}
 	sum := sumUp(&p.Spec, all[:max(done, 0)], p.Command(extra...))
+	sum.Mode = p.config.Mode
 	sum.WallMS = time.Since(start).Milliseconds()
 	if len(sum.Seeds) < seeds.N {
 		sum.Interrupted = true

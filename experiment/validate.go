@@ -27,7 +27,7 @@ type prepared struct {
 	catalog  Catalog
 	env      Environment
 	target   *target.Target
-	config   target.Config     // for the target: its own options, as given
+	config   target.Config     // for the target: the mode, whether named or not, and its own options, as given
 	options  map[string]string // all that are in force
 	promise  contract.Promise
 	kind     Workload
@@ -72,8 +72,12 @@ func (c Catalog) choose(s Spec) (p *prepared, err error) {
 	if p.faults, err = nemesis.NewSet(c.Faults...); err != nil {
 		return nil, err
 	}
-	if p.Mode == "" && len(p.target.Modes) > 0 {
-		p.Mode = p.target.Modes[0].Name
+	if len(p.target.Modes) == 0 {
+		return nil, fmt.Errorf("target %s has no modes: it needs at least one", p.target.Name)
+	}
+	p.config = target.Config{Mode: p.Mode, Nodes: p.Nodes, Options: make(map[string]string)}
+	if first := p.target.Modes[0].Name; p.Mode == "" || p.Mode == first {
+		p.config.Mode, p.Mode = first, "" // what goes without saying is not said in the command that runs it again
 	}
 	if err := p.setOptions(); err != nil {
 		return nil, err
@@ -84,13 +88,12 @@ func (c Catalog) choose(s Spec) (p *prepared, err error) {
 
 // setOptions deals the options out to target and workload, and finds those in force.
 func (p *prepared) setOptions() error {
-	p.config = target.Config{Mode: p.Mode, Nodes: p.Nodes, Options: make(map[string]string)}
 	p.options = make(map[string]string)
 	for _, o := range p.kind.Options {
 		p.options[o.Name] = o.Default
 	}
 	for _, k := range slices.Sorted(maps.Keys(p.Options)) {
-		named := func(o harness.Option) bool { return o.Name == k && o.In(p.Mode) }
+		named := func(o harness.Option) bool { return o.Name == k && o.In(p.config.Mode) }
 		switch {
 		case slices.ContainsFunc(p.target.Options, named):
 			p.config.Options[k] = p.Options[k]
@@ -105,23 +108,23 @@ func (p *prepared) setOptions() error {
 		return err
 	}
 	maps.Copy(p.options, effective)
-	p.promise, err = p.target.Promise(target.Config{Mode: p.Mode, Nodes: p.Nodes, Options: p.options})
+	p.promise, err = p.target.Promise(target.Config{Mode: p.config.Mode, Nodes: p.Nodes, Options: p.options})
 	return err
 }
 
 // unknownOption is the error of a key that neither the target nor the workload has. A bad mode is the better reason.
 func (p *prepared) unknownOption(key string) error {
-	if _, err := p.target.Effective(target.Config{Mode: p.Mode, Nodes: p.Nodes}); err != nil {
+	if _, err := p.target.Effective(target.Config{Mode: p.config.Mode, Nodes: p.Nodes}); err != nil {
 		return err
 	}
 	var names []string
 	for _, o := range slices.Concat(p.target.Options, p.kind.Options) {
-		if o.In(p.Mode) && !slices.Contains(names, o.Name) {
+		if o.In(p.config.Mode) && !slices.Contains(names, o.Name) {
 			names = append(names, o.Name)
 		}
 	}
 	slices.Sort(names)
-	return fmt.Errorf("mode %s has no option %q; it has %s", p.Mode, key, strings.Join(names, ", "))
+	return fmt.Errorf("mode %s has no option %q; it has %s", p.config.Mode, key, strings.Join(names, ", "))
 }
 
 // checkPlain checks what needs no other package.

@@ -85,7 +85,7 @@ func (c *benchCluster) stop() error {
 // startBenchNodes returns what it started, also with an error.
 func startBenchNodes(ctx context.Context, dir, flush string) (*benchCluster, error) {
 	c := &benchCluster{}
-	addrs, err := freeAddresses(2 * benchNodes)
+	addrs, err := FreeAddresses(2 * benchNodes)
 	if err != nil {
 		return c, err
 	}
@@ -114,8 +114,8 @@ func startBenchNodes(ctx context.Context, dir, flush string) (*benchCluster, err
 	return c, nil
 }
 
-// freeAddresses returns loopback addresses that were free a moment ago.
-func freeAddresses(n int) ([]string, error) {
+// FreeAddresses returns loopback addresses that were free a moment ago.
+func FreeAddresses(n int) ([]string, error) {
 	var addrs []string
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
