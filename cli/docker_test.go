@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-project/assay/checker/judge"
@@ -94,12 +95,15 @@ func middleOfRun(t *testing.T) *dockerRun {
 		return err == nil && strings.Count(string(h), `"f":"inject"`) == 3
 	}, 3*time.Minute, 50*time.Millisecond, "three faults are on") // the image may have to be built
 	r.id = r.dir[strings.LastIndexByte(r.dir, '-')+1:]
-	require.Eventually(t, func() bool {
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		things, err := dockertest.Find(t.Context(), docker.LabelRun, r.id)
+		require.NoError(c, err)
 		states := make(map[string]int)
-		for _, thing := range r.left() {
+		for _, thing := range things {
 			states[thing.Kind+" "+thing.State]++
 		}
-		return states["container exited"] == 1 && states["container paused"] == 1
+		require.Equal(c, 1, states["container exited"])
+		require.Equal(c, 1, states["container paused"])
 	}, 10*time.Second, 50*time.Millisecond, "one is dead, one is paused")
 	require.Len(t, r.left(), 7, "three containers, three volumes, a network")
 	return r

@@ -44,30 +44,46 @@ type Thing struct {
 	State      string // of a container: running, paused, exited, ...
 }
 
-// Leftovers are all things whose label has the value.
+// Leftovers are all things whose label has the value. It is for the test's own goroutine, which it
+// ends when the engine does not answer.
 func Leftovers(t testing.TB, label, value string) []Thing {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), askTime) // a cleanup asks, too
+	all, err := Find(context.WithoutCancel(t.Context()), label, value) // a cleanup asks, too
+	require.NoError(t, err)
+	return all
+}
+
+// Find is Leftovers for any goroutine: the condition of an Eventually has one of its own.
+func Find(ctx context.Context, label, value string) ([]Thing, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	api, err := client.New(client.FromEnv)
-	require.NoError(t, err)
+	if err != nil {
+		return nil, err
+	}
 	defer api.Close()
 	ours := make(client.Filters).Add("label", label+"="+value)
 	var all []Thing
 	containers, err := api.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ours})
-	require.NoError(t, err)
+	if err != nil {
+		return nil, err
+	}
 	for _, c := range containers.Items {
 		all = append(all, Thing{"container", c.ID, c.Labels, string(c.State)})
 	}
 	volumes, err := api.VolumeList(ctx, client.VolumeListOptions{Filters: ours})
-	require.NoError(t, err)
+	if err != nil {
+		return nil, err
+	}
 	for _, v := range volumes.Items {
 		all = append(all, Thing{"volume", v.Name, v.Labels, ""})
 	}
 	networks, err := api.NetworkList(ctx, client.NetworkListOptions{Filters: ours})
-	require.NoError(t, err)
+	if err != nil {
+		return nil, err
+	}
 	for _, n := range networks.Items {
 		all = append(all, Thing{"network", n.Name, n.Labels, ""})
 	}
-	return all
+	return all, nil
 }

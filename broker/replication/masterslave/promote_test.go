@@ -14,16 +14,39 @@ import (
 )
 
 // promoteWith promotes, and runs meanwhile before the nth connection to a node is opened: the first carries the question for its status, and when it is the
-// candidate, one follows for each log that it is to hold, before the one with the epoch.
+// candidate, one follows for each log that it is to hold, before the one with the epoch. The promoter dials on goroutines of its
+// own; meanwhile runs on the test's, which it may end.
 func (w *world) promoteWith(node int32, nth int32, at int32, meanwhile func()) (PromoteResult, error) {
+	w.t.Helper()
 	var dials atomic.Int32
+	reached, goOn := make(chan struct{}), make(chan struct{})
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		if address == w.members[at-1].Peer && dials.Add(1) == nth {
-			meanwhile()
+			close(reached)
+			<-goOn
 		}
 		return w.admin.Dial(ctx, network, address)
 	}
-	return Promote(context.Background(), PromoteRequest{Node: node}, w.members, dial, WithRequestTimeout(time.Second))
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel() // a test that ends here takes the promote with it
+	var res PromoteResult
+	var err error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		res, err = Promote(ctx, PromoteRequest{Node: node}, w.members, dial, WithRequestTimeout(time.Second))
+	}()
+	select {
+	case <-reached:
+		func() {
+			defer close(goOn)
+			meanwhile()
+		}()
+		<-ended
+	case <-ended:
+		require.Fail(w.t, "the promote ended before it opened the connection", "number %d to node %d", nth, at)
+	}
+	return res, err
 }
 
 // A promote of a node that falls behind between the questions and the recording of the epoch is refused too late: nobody leads any more. The group gets its

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-project/assay/harness"
@@ -132,8 +133,11 @@ func TestSlow(t *testing.T) {
 	require.Contains(t, effect.Text, "packets delayed")
 	least, _ = rtt()
 	require.Less(t, least, 20*time.Millisecond)
-	require.Eventually(t, func() bool { return r.ask("n1", request{Op: "processes"}).N == processes },
-		5*time.Second, 20*time.Millisecond, "the delay process ends by itself")
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		got, err := r.tryAsk("n1", request{Op: "processes"})
+		require.NoError(c, err)
+		require.Equal(c, processes, got.N)
+	}, 5*time.Second, 20*time.Millisecond, "the delay process ends by itself")
 
 	// What was torn down can be set up again.
 	heal = r.shape(both("n1", "n2", slow)...)

@@ -197,11 +197,16 @@ func (r *rig) addr(n harness.NodeID) string { return r.p.addr(n) }
 // ask asks a node, which must answer within 10 s.
 func (r *rig) ask(n harness.NodeID, q request) reply {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
-	defer cancel()
-	got, err := ask(ctx, r.m.dial, r.addr(n), q)
+	got, err := r.tryAsk(n, q)
 	require.NoError(r.t, err)
 	return got
+}
+
+// tryAsk is ask for goroutines that must not end the test.
+func (r *rig) tryAsk(n harness.NodeID, q request) (reply, error) {
+	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	defer cancel()
+	return ask(ctx, r.m.dial, r.addr(n), q)
 }
 
 // reaches says whether a ping and its answer get from a node to another within 400 ms.
@@ -216,12 +221,14 @@ func (r *rig) hears(from, to harness.NodeID) int {
 	r.t.Helper()
 	r.ask(to, request{Op: "heard"})
 	r.ask(from, request{Op: "udp", Addr: r.addr(to), N: 1000})
-	count := 0
+	count, failed := 0, error(nil)
 	require.Eventually(r.t, func() bool { // until no more come
-		more := r.ask(to, request{Op: "heard"}).Count[r.m.address(from).String()]
-		count += more
-		return more == 0
+		got, err := r.tryAsk(to, request{Op: "heard"})
+		more := got.Count[r.m.address(from).String()]
+		count, failed = count+more, err
+		return err != nil || more == 0
 	}, 10*time.Second, 100*time.Millisecond)
+	require.NoError(r.t, failed)
 	return count
 }
 
