@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-project/assay/assaytest"
@@ -50,7 +51,11 @@ func TestContainersAreRemoved(t *testing.T) {
 			}, 3*time.Minute, 50*time.Millisecond)
 			id := run[strings.LastIndexByte(run, '-')+1:]
 			if how == "interrupt" {
-				require.Eventually(t, func() bool { return len(dockertest.Leftovers(t, docker.LabelRun, id)) == 7 }, 3*time.Minute, 100*time.Millisecond)
+				require.EventuallyWithT(t, func(c *assert.CollectT) {
+					things, err := dockertest.Find(t.Context(), docker.LabelRun, id)
+					require.NoError(c, err)
+					require.Len(c, things, 7)
+				}, 3*time.Minute, 100*time.Millisecond)
 				require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
 			}
 			require.Error(t, cmd.Wait(), "the test fails")

@@ -33,5 +33,5 @@ func TestFrozenSimulation(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(r.stdout), &s))
 	require.Equal(t, judge.ExitError, s.Exit)
 	require.Contains(t, s.Unknown[0], "virtual time has stood still")
-	require.Contains(t, r.stderr, "assay.frozen(", "its stack")
+	require.Contains(t, r.stderr, "cli.frozen(", "its stack")
 }
