@@ -193,7 +193,9 @@ func (e *Events) Struck() []Strike {
 }
 
 // Recovery returns the last note about the recovery; nil if there is none.
-func (e *Events) Recovery() *Noted { return e.last(func(n *Noted) bool { return n.Note == NoteRecovery }) }
+func (e *Events) Recovery() *Noted {
+	return e.last(func(n *Noted) bool { return n.Note == NoteRecovery })
+}
 
 // Leader returns the leader of a partition as it was noted last; empty if it never was.
 func (e *Events) Leader(part int32) string {
@@ -205,7 +207,9 @@ func (e *Events) Leader(part int32) string {
 }
 
 // Interrupted reports whether the run ended early.
-func (e *Events) Interrupted() bool { return e.last(func(n *Noted) bool { return n.Note == NoteInterrupted }) != nil }
+func (e *Events) Interrupted() bool {
+	return e.last(func(n *Noted) bool { return n.Note == NoteInterrupted }) != nil
+}
 
 // Groups returns the members of each replication group, as noted last.
 func (e *Events) Groups() map[int][]string {
