@@ -97,13 +97,17 @@ func (r *run) readOne(ctx context.Context, read FinalRead) error {
 // readStep asks once, and moves read.Op to what comes next. done: that was all, or the process cannot go on. progressed: the next step is
 // another one. The error is the harness's.
 func (r *run) readStep(ctx context.Context, client Client, read *FinalRead) (done, progressed bool, err error) {
+	f, ok := r.functions[read.Op.F]
+	if !ok {
+		return true, false, undeclared(r.t.Workload, read.Op.F)
+	}
 	invoked, err := r.t.Recorder.Record(read.Op)
 	if err != nil {
 		return true, false, err
 	}
 	actx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	got, crash := invoke(actx, client, r.functions[invoked.F], invoked)
+	got, crash := invoke(actx, client, f, invoked)
 	if got, err = r.t.Recorder.Record(got); err != nil || crash != nil {
 		return true, false, errors.Join(err, crash)
 	}
@@ -115,7 +119,12 @@ func (r *run) readStep(ctx context.Context, client Client, read *FinalRead) (don
 	}
 	next, done := read.Next(read.Op, got)
 	next.Type, next.Process = histories.Invoke, read.Op.Process
-	progressed = next.From != read.Op.From || next.Value != read.Op.Value || next.Part != read.Op.Part || next.F != read.Op.F
+	progressed = !sameQuestion(&next, &read.Op)
 	read.Op = next
 	return done, progressed, nil
+}
+
+// sameQuestion reports whether two ops ask for the same.
+func sameQuestion(a, b *histories.Op) bool {
+	return a.F == b.F && a.Node == b.Node && a.Part == b.Part && a.Value == b.Value && a.From == b.From
 }

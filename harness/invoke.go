@@ -71,6 +71,9 @@ func (f Function) complete(op, got histories.Op, t histories.Type) (histories.Op
 	if t != histories.OK && t != histories.Weak {
 		return done, nil
 	}
+	if got.Part != op.Part || got.From != op.From {
+		return done, fmt.Errorf("the client of process %d answered a %s of partition %d from %d as one of partition %d from %d: what was asked is recorded, so it has to stay", op.Process, f.Name, op.Part, op.From, got.Part, got.From)
+	}
 	numbers := []struct {
 		field Fields
 		name  string

@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/assay-project/assay/checker/contract"
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/harness/fakecluster"
 	"github.com/assay-project/assay/histories"
@@ -50,7 +49,7 @@ func TestRecoveryNotReached(t *testing.T) {
 			require.NoError(t, r.err)
 			require.False(t, r.ex.Recovered)
 			require.Contains(t, r.ex.Unwell, says)
-			note := notes(r.h, harness.NoteRecovery)
+			note := notes(r.h, histories.NoteRecovery)
 			require.Len(t, note, 1)
 			require.Contains(t, note[0].Err, says)
 			require.Equal(t, 2, count(r.h, histories.Final, histories.OK))
@@ -77,7 +76,7 @@ func TestRecoveryWithDivergence(t *testing.T) {
 		x.Divergence = func(h histories.Reader, group int) bool {
 			require.Zero(t, group)
 			asked++
-			require.Len(t, notes(slices.Collect(values(h)), contract.NoteGroup), 1, "it sees what the nemesis did")
+			require.Len(t, notes(slices.Collect(values(h)), histories.NoteGroup), 1, "it sees what the nemesis did")
 			return true
 		}
 	}

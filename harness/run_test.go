@@ -12,7 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/assay-project/assay/checker/contract"
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/harness/fakecluster"
 	"github.com/assay-project/assay/histories"
@@ -24,9 +23,15 @@ import (
 type result struct {
 	ex   harness.Execution
 	h    histories.History
+	file histories.History // h as it was written
 	err  error
 	took time.Duration
 }
+
+// strikes are the strikes of the faults, as the history tells them.
+func (r *result) strikes() []histories.Strike { return histories.EventsOf(r.h).Strikes }
+
+func ms(ns int64) int64 { return ns / 1e6 }
 
 // run runs a test on c in the bubble of the caller: 20 s at 100 ops/s by 4 clients, unless change says otherwise.
 func run(ctx context.Context, t *testing.T, c harness.Cluster, faults string, change func(*harness.Test)) result {
@@ -53,9 +58,9 @@ func run(ctx context.Context, t *testing.T, c harness.Cluster, faults string, ch
 	r.took = time.Since(start)
 	r.h = test.Recorder.History()
 	require.NoError(t, histories.Validate(r.h))
-	written, _, err := histories.Read(&file)
+	r.file, _, err = histories.Read(&file)
 	require.NoError(t, err)
-	require.Len(t, written, len(r.h))
+	require.Len(t, r.file, len(r.h))
 	return r
 }
 
@@ -88,20 +93,20 @@ func TestQuietRun(t *testing.T) {
 		require.False(t, r.ex.Interrupted)
 		require.True(t, r.ex.Recovered)
 		require.Zero(t, r.ex.Starved)
-		require.EqualValues(t, harness.OpCounts{OK: 2000}, r.ex.Ops)
+		require.EqualValues(t, histories.OpCounts{OK: 2000}, r.ex.Ops)
 		require.Equal(t, 1000, count(r.h, histories.Send, histories.OK), "half of the ops are sends")
 		require.Equal(t, 1000, count(r.h, histories.Poll, histories.OK))
 		require.Equal(t, 2, count(r.h, histories.Final, histories.OK))
 		require.Equal(t, 6, count(r.h, histories.Scan, histories.OK), "every replica of every partition")
-		require.Empty(t, r.ex.Faults)
+		require.Empty(t, r.strikes())
 		require.Less(t, r.took, 21*time.Second)
 		require.Equal(t, []string{"start", "topic log 2", "stop"}, c.Calls())
 
-		group := notes(r.h, contract.NoteGroup)
+		group := notes(r.h, histories.NoteGroup)
 		require.Len(t, group, 1)
 		require.Equal(t, "n1,n2,n3", group[0].Node)
-		require.Len(t, notes(r.h, harness.NoteRecovery), 1)
-		leaders := notes(r.h, harness.NoteLeader)
+		require.Len(t, notes(r.h, histories.NoteRecovery), 1)
+		leaders := notes(r.h, histories.NoteLeader)
 		require.Len(t, leaders, 2)
 		require.Equal(t, "n1", leaders[1].Node)
 		require.EqualValues(t, 1, leaders[1].Part)
@@ -259,13 +264,14 @@ func TestFaultsAreHealedAndRecorded(t *testing.T) {
 		r := run(t.Context(), t, c, "kill,partition,pause", nil)
 		require.NoError(t, r.err)
 		require.Empty(t, c.Hurt())
-		require.GreaterOrEqual(t, len(r.ex.Faults), 3)
-		for _, f := range r.ex.Faults {
-			require.NotEmpty(t, f.Effect, f.Name)
-			require.Greater(t, f.HealedMS, f.AtMS)
-			require.Less(t, f.HealedMS, int64(20_000))
+		require.GreaterOrEqual(t, len(r.strikes()), 3)
+		for _, s := range r.strikes() {
+			require.NotEmpty(t, s.Effect, s.Name)
+			require.True(t, s.Healed())
+			require.Greater(t, ms(s.To), ms(s.From))
+			require.Less(t, ms(s.To), int64(20_000))
 		}
-		require.Equal(t, r.ex.Faults, harness.Faults(r.h), "the history tells the same")
+		require.Equal(t, r.strikes(), histories.EventsOf(r.file).Strikes, "the file of the history tells the same")
 		require.True(t, r.ex.Recovered)
 	})
 }
@@ -279,7 +285,7 @@ func TestProgress(t *testing.T) {
 		require.NoError(t, r.err)
 		phases := make(map[harness.Phase]int)
 		faults := 0
-		last := harness.OpCounts{}
+		last := histories.OpCounts{}
 		for _, p := range seen {
 			phases[p.Phase]++
 			faults += len(p.Faults)
@@ -299,14 +305,14 @@ func TestGroups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := run(t.Context(), t, fakecluster.New(fakecluster.Options{Latency: time.Millisecond}, 2, 2), "kill:leader", nil)
 		require.NoError(t, r.err)
-		require.Len(t, notes(r.h, contract.NoteGroup), 2)
+		require.Len(t, notes(r.h, histories.NoteGroup), 2)
 		for op := range r.h.Ops() {
 			if op.F == histories.Scan {
 				require.Contains(t, map[int32][]string{0: {"n1", "n2"}, 1: {"n3", "n4"}}[op.Part], op.Node)
 			}
 		}
 		require.Equal(t, 4, count(r.h, histories.Scan, histories.OK))
-		require.Equal(t, "n3", notes(r.h, harness.NoteLeader)[1].Node)
+		require.Equal(t, "n3", notes(r.h, histories.NoteLeader)[1].Node)
 	})
 }
 
@@ -320,6 +326,6 @@ func TestOnTheRealClock(t *testing.T) {
 	require.NoError(t, r.err)
 	require.Positive(t, r.ex.Ops.OK)
 	require.Empty(t, c.Hurt())
-	require.NotEmpty(t, r.ex.Faults[0].Effect)
+	require.NotEmpty(t, r.strikes()[0].Effect)
 	require.Less(t, r.took, 5*time.Second)
 }

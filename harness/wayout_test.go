@@ -36,7 +36,7 @@ func TestHealedOnEveryWayOut(t *testing.T) {
 			require.NoError(t, r.err)
 			require.True(t, r.ex.Interrupted)
 			require.False(t, r.ex.Recovered)
-			require.Len(t, notes(r.h, harness.NoteInterrupted), 1)
+			require.Len(t, notes(r.h, histories.NoteInterrupted), 1)
 			require.Zero(t, count(r.h, histories.Final, histories.Invoke))
 			require.Less(t, r.took, 7*time.Second)
 			check(t, c)
@@ -253,7 +253,7 @@ func TestInterruptedInEveryPhase(t *testing.T) {
 			require.NoError(t, r.err)
 			require.True(t, r.ex.Interrupted)
 			require.Equal(t, phase, last)
-			require.Len(t, notes(r.h, harness.NoteInterrupted), 1)
+			require.Len(t, notes(r.h, histories.NoteInterrupted), 1)
 			require.Equal(t, "stop", c.Calls()[len(c.Calls())-1])
 		})
 	}

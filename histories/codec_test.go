@@ -28,6 +28,7 @@ type jsonOp struct {
 	Err    string      `json:"err"`
 	Fault  string      `json:"fault"`
 	Effect string      `json:"effect"`
+	Event  *Event      `json:"event"`
 }
 
 // slow decodes a line with encoding/json.
@@ -44,7 +45,7 @@ func slow(line []byte) (Op, error) {
 	}
 	op := Op{
 		Index: set(j.I), Time: set(j.T), Type: *j.Type, Process: *j.P, F: *j.F, Node: j.Node, Part: j.Part, Value: set(j.Value),
-		Offset: set(j.Offset), From: set(j.From), HW: set(j.HW), Err: j.Err, Fault: j.Fault, Effect: j.Effect,
+		Offset: set(j.Offset), From: set(j.From), HW: set(j.HW), Err: j.Err, Fault: j.Fault, Effect: j.Effect, Event: j.Event,
 	}
 	if j.Msgs != nil {
 		op.Msgs = []Message{}
@@ -71,7 +72,23 @@ func genOp() *rapid.Generator[Op] {
 				op.Msgs = append(op.Msgs, Message{num.Draw(t, "o"), num.Draw(t, "v")})
 			}
 		}
+		if rapid.Bool().Draw(t, "event") {
+			op.Event = genEvent().Draw(t, "said")
+		}
 		return op
+	})
+}
+
+func genEvent() *rapid.Generator[*Event] {
+	return rapid.Custom(func(t *rapid.T) *Event {
+		e := &Event{
+			Strike: rapid.IntRange(0, 1<<31-1).Draw(t, "strike"), Instant: rapid.Bool().Draw(t, "instant"),
+			Harm: rapid.SampledFrom(append([]Harm{""}, harms[:]...)).Draw(t, "harm"),
+		}
+		if rapid.Bool().Draw(t, "promote") {
+			e.Promote = &Promote{Epoch: rapid.Int64().Draw(t, "epoch"), Safe: rapid.Bool().Draw(t, "safe"), Forced: rapid.Bool().Draw(t, "forced")}
+		}
+		return e
 	})
 }
 
@@ -97,10 +114,21 @@ func TestFormat(t *testing.T) {
 	poll.From, poll.HW, poll.Msgs = 119, 121, []Message{{119, 4700}, {120, -7}}
 	kill := New(Info, NemesisProcess, Inject)
 	kill.Node, kill.Fault, kill.Effect, kill.Err = "n1,n2", "kill:leader", "gone \"at\" once\n\x01ü\xff", "é"
+	wipe := NewInject("wipe:leader", Event{Strike: 3, Harm: HarmDisk}, "n1")
+	flip := NewInject("corrupt", Event{Strike: 4, Harm: HarmBits, Instant: true}, "n1", "n2")
+	heal := NewHeal("wipe:leader", 3, "n1")
+	promoted := NewPromoteNote(1, "n2", Promote{Epoch: 7, Forced: true})
+	said := New(Info, NemesisProcess, Note)
+	said.Event = &Event{}
 	for op, want := range map[*Op]string{
-		&send: `{"i":7,"t":1200345,"type":"ok","p":3,"f":"send","node":"n1","part":1,"value":4711,"offset":120}`,
-		&poll: `{"i":0,"t":0,"type":"ok","p":4,"f":"poll","part":0,"from":119,"hw":121,"msgs":[[119,4700],[120,-7]]}`,
-		&kill: `{"i":0,"t":0,"type":"info","p":-1,"f":"inject","node":"n1,n2","err":"é","fault":"kill:leader","effect":"gone \"at\" once\n\u0001ü` + "\ufffd" + `"}`,
+		&wipe:     `{"i":0,"t":0,"type":"info","p":-1,"f":"inject","node":"n1","fault":"wipe:leader","event":{"strike":3,"harm":"disk"}}`,
+		&flip:     `{"i":0,"t":0,"type":"info","p":-1,"f":"inject","node":"n1,n2","fault":"corrupt","event":{"strike":4,"harm":"bits","instant":true}}`,
+		&heal:     `{"i":0,"t":0,"type":"info","p":-1,"f":"heal","node":"n1","fault":"wipe:leader","event":{"strike":3}}`,
+		&promoted: `{"i":0,"t":0,"type":"info","p":-1,"f":"note","node":"n2","part":1,"fault":"promote","effect":"epoch 7, leader n2, forced","event":{"promote":{"epoch":7,"safe":false,"forced":true}}}`,
+		&said:     `{"i":0,"t":0,"type":"info","p":-1,"f":"note","event":{}}`,
+		&send:     `{"i":7,"t":1200345,"type":"ok","p":3,"f":"send","node":"n1","part":1,"value":4711,"offset":120}`,
+		&poll:     `{"i":0,"t":0,"type":"ok","p":4,"f":"poll","part":0,"from":119,"hw":121,"msgs":[[119,4700],[120,-7]]}`,
+		&kill:     `{"i":0,"t":0,"type":"info","p":-1,"f":"inject","node":"n1,n2","err":"é","fault":"kill:leader","effect":"gone \"at\" once\n\u0001ü` + "\ufffd" + `"}`,
 	} {
 		require.Equal(t, want, string(AppendOp(nil, op)))
 	}
@@ -161,6 +189,62 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+// An event is read as strictly as everything else: what a later version or a mistaken writer says must not be taken for harmless.
+func TestDecodeRefusesEvents(t *testing.T) {
+	for event, want := range map[string]string{
+		`null`:                                  `key "event": byte 56: want an object`,
+		`1`:                                     `key "event": byte 56: want an object`,
+		`"wipe"`:                                `key "event": byte 56: want an object`,
+		`[]`:                                    `key "event": byte 56: want an object`,
+		`{`:                                     `the line ends`,
+		`{"strike":1`:                           `the line ends`,
+		`{"strike"}`:                            `':' is expected`,
+		`{,}`:                                   `'"' is expected`,
+		`{"strike":1,}`:                         `'"' is expected`,
+		`{"strike":1 "harm":"disk"}`:            `',' is expected`,
+		`{"group":1}`:                           `key "event": key "group": byte 65: unknown key`,
+		`{"Strike":1}`:                          `key "Strike": byte 66: unknown key`,
+		`{"strike":1,"strike":2}`:               `duplicate key "strike"`,
+		`{"strike":null}`:                       `key "strike": byte 66: want an integer`,
+		`{"strike":"1"}`:                        `key "strike": byte 66: want an integer`,
+		`{"strike":1.5}`:                        `not a fraction`,
+		`{"strike":-1}`:                         `strike -1 out of range`,
+		`{"strike":2147483648}`:                 `strike 2147483648 out of range`,
+		`{"harm":"acid"}`:                       `unknown harm "acid" (want one of ["none" "unsynced" "disk" "bits" "writes" "leadership"])`,
+		`{"harm":""}`:                           `unknown harm ""`,
+		`{"harm":"Disk"}`:                       `unknown harm "Disk"`,
+		`{"harm":null}`:                         `key "harm": byte 64: want a string`,
+		`{"harm":2}`:                            `key "harm": byte 64: want a string`,
+		`{"instant":null}`:                      `key "instant": byte 67: want true or false`,
+		`{"instant":1}`:                         `key "instant": byte 67: want true or false`,
+		`{"instant":"true"}`:                    `want true or false`,
+		`{"instant":tru}`:                       `want true or false`,
+		`{"instant":truee}`:                     `',' is expected`,
+		`{"promote":null}`:                      `key "promote": byte 67: want an object`,
+		`{"promote":"epoch 3"}`:                 `want an object`,
+		`{"promote":{}}`:                        `missing key "epoch"`,
+		`{"promote":{"epoch":1,"forced":true}}`: `missing key "safe"`,
+		`{"promote":{"epoch":1,"safe":true}}`:   `missing key "forced"`,
+		`{"promote":{"epoch":1,"leader":"n2"}}`: `key "leader": byte 87: unknown key`,
+		`{"promote":{"epoch":1,"epoch":2}}`:     `duplicate key "epoch"`,
+		`{"promote":{"epoch":"1"}}`:             `want an integer`,
+		`{"promote":{"epoch":1,"safe":"yes"}}`:  `want true or false`,
+		`{"promote":{"epoch":1,"safe":null}}`:   `want true or false`,
+		`{"promote":{"epoch":99999999999999999999}}`: `out of range`,
+	} {
+		_, err := DecodeOp([]byte(`{"i":0,"t":0,"type":"info","p":-1,"f":"inject","event":` + event + `}`))
+		require.ErrorContains(t, err, want, event)
+	}
+	_, err := DecodeOp([]byte(`{"i":0,"t":0,"type":"info","p":-1,"f":"inject","event":{"strike":1},"event":{}}`))
+	require.ErrorContains(t, err, `duplicate key "event"`)
+}
+
+func TestDecodeAcceptsOtherEventLayout(t *testing.T) {
+	op, err := DecodeOp([]byte(`{"event" : { "promote" : { "forced" :true , "safe":false,"epoch":-3 } , "instant":false,"strike":0 ,"harm": "d\u0069sk" } ,"i":0,"t":0,"type":"info","p":-1,"f":"note"}`))
+	require.NoError(t, err)
+	require.Equal(t, &Event{Harm: HarmDisk, Promote: &Promote{Epoch: -3, Forced: true}}, op.Event)
+}
+
 // What the decoder hands out is never overwritten by what it decodes later.
 func TestDecoderKeepsNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -181,6 +265,9 @@ func FuzzDecodeOp(f *testing.F) {
 	f.Add([]byte(`{"i":7,"t":1200345,"type":"ok","p":3,"f":"send","node":"n1","part":1,"value":4711,"offset":120}`))
 	f.Add([]byte(`{"i":9,"t":1,"type":"info","p":-1,"f":"inject","msgs":[[119,4700],[120,4711]],"err":"\u00e9\"","hw":3,"from":-1}`))
 	f.Add([]byte(`{"i":9,"t":1,"type":"weak","p":1,"f":"x","msgs":[],"effect":"\ud800"}`))
+	f.Add([]byte(`{"i":9,"t":1,"type":"info","p":-1,"f":"inject","fault":"wipe","node":"n1,n2","event":{"strike":3,"harm":"disk","instant":true}}`))
+	f.Add([]byte(`{"i":9,"t":1,"type":"info","p":-1,"f":"note","event":{"promote":{"epoch":3,"safe":true,"forced":false}},"part":1}`))
+	f.Add([]byte(`{"event":{ "harm":"b\u0069ts" ,"Strike":1,"strike":null,"promote":null}}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		op, err := DecodeOp(line)
 		if err != nil {
@@ -201,6 +288,9 @@ func FuzzReadHistory(f *testing.F) {
 	f.Add([]byte("{\"i\":0,\"t\":1,\"type\":\"info\",\"p\":-1,\"f\":\"inject\",\"fault\":\"kill\"}\n{\"i\":1,"))
 	f.Add([]byte("\n"))
 	f.Add([]byte("{\"i\":0,\"t\":1,\"type\":\"info\",\"p\":-1,\"f\":\"note\"}\n\x00\x00"))
+	f.Add([]byte("{\"i\":0,\"t\":1,\"type\":\"info\",\"p\":-1,\"f\":\"inject\",\"fault\":\"wipe\",\"event\":{\"strike\":1,\"harm\":\"disk\"}}\n" +
+		"{\"i\":1,\"t\":2,\"type\":\"info\",\"p\":-1,\"f\":\"heal\",\"event\":{\"strike\":1}}\n"))
+	f.Add([]byte("{\"i\":0,\"t\":1,\"type\":\"invoke\",\"p\":0,\"f\":\"send\",\"event\":{}}\n"))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		h, w, err := Read(bytes.NewReader(file))
 		if err != nil {

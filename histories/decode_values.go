@@ -1,13 +1,12 @@
 package histories
 
 import (
-	"bytes"
 	"encoding/json"
 	"math"
 	"unicode/utf8"
 )
 
-// The values of the fields: integers, lists of messages, texts and events.
+// The values of the fields: integers, lists of messages and texts. For events see decode_event.go.
 
 // integer decodes a JSON number without fraction or exponent.
 func (d *decoder) integer() (int64, error) {
@@ -194,21 +193,6 @@ func (d *decoder) unquote(raw []byte) (string, error) {
 		return "", d.errorf("bad string: %v", err)
 	}
 	return d.intern([]byte(s)), nil
-}
-
-// event decodes the object of an event. An unknown key, or a harm that this version does not know, is an error.
-func (d *decoder) event() (*Event, error) {
-	if d.peek() != '{' {
-		return nil, d.errorf("want an object")
-	}
-	j := json.NewDecoder(bytes.NewReader(d.line[d.at:]))
-	j.DisallowUnknownFields()
-	e := new(Event)
-	if err := j.Decode(e); err != nil {
-		return nil, d.errorf("bad event: %v", err)
-	}
-	d.at += int(j.InputOffset())
-	return e, nil
 }
 
 func (d *decoder) intern(b []byte) string {

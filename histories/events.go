@@ -32,6 +32,7 @@ type Strike struct {
 	Nodes   []string // that were struck; nil if nobody was
 	Harm    Harm     // what it can destroy
 	Instant bool     // over when it has happened
+	Number  int      // ties it to its heal; 0 in format 1
 	Inject  int64    // index of the op
 	Heal    int64    // index of the op; Unset if it was never healed
 	From    int64    // ns
@@ -86,7 +87,6 @@ type Events struct {
 type EventReader struct {
 	events Events
 	open   []int // indexes of the strikes that were not healed, in the order of their injections
-	number map[int]int
 }
 
 // EventsOf reads the events of a history.
@@ -121,63 +121,47 @@ func (r *EventReader) Add(op *Op) {
 
 func (r *EventReader) inject(op *Op, e Event) {
 	s := Strike{
-		Fault: op.Fault, Nodes: nodesOf(op), Harm: e.Harm, Instant: e.Instant, Inject: op.Index, Heal: Unset, From: op.Time, To: Never,
+		Fault: op.Fault, Nodes: nodesOf(op), Harm: e.Harm, Instant: e.Instant, Number: e.Strike, Inject: op.Index, Heal: Unset, From: op.Time, To: Never,
 		Effect: op.Effect, Err: op.Err, Missed: op.Err != "",
 	}
 	s.Name, s.Role, s.Shape = SplitFault(op.Fault)
 	if s.Instant {
 		s.To = s.From
 	}
-	i := len(r.events.Strikes)
+	r.open = append(r.open, len(r.events.Strikes))
 	r.events.Strikes = append(r.events.Strikes, s)
-	r.open = append(r.open, i)
-	if e.Strike > 0 {
-		if r.number == nil {
-			r.number = make(map[int]int)
-		}
-		r.number[e.Strike] = i
-	}
 }
 
-// heal ends the strike of the heal's number. Of format 1, it ends the earliest open strike with its fault and nodes, or else the earliest with its fault; one
-// without a fault ends all.
+// heal ends the strike of the heal's number, and nothing if that was healed before. Of format 1, which has no numbers, it ends the earliest open strike with
+// its fault and nodes, or else the earliest with its fault; one without a fault ends all.
 func (r *EventReader) heal(op *Op, e Event) {
-	if i, ok := r.number[e.Strike]; ok {
-		r.end(i, op)
-		return
-	}
-	if op.Fault == "" {
-		for _, i := range slices.Clone(r.open) {
-			r.end(i, op)
+	switch nodes := nodesOf(op); {
+	case e.Strike != 0:
+		r.endFirst(op, func(s *Strike) bool { return s.Number == e.Strike })
+	case op.Fault == "":
+		for len(r.open) > 0 {
+			r.end(0, op)
 		}
-		return
-	}
-	named := -1
-	for _, i := range r.open {
-		s := &r.events.Strikes[i]
-		if s.Fault != op.Fault {
-			continue
-		}
-		if slices.Equal(s.Nodes, nodesOf(op)) {
-			r.end(i, op)
-			return
-		}
-		if named < 0 {
-			named = i
-		}
-	}
-	if named >= 0 {
-		r.end(named, op)
+	case r.endFirst(op, func(s *Strike) bool { return s.Fault == op.Fault && slices.Equal(s.Nodes, nodes) }):
+	default:
+		r.endFirst(op, func(s *Strike) bool { return s.Fault == op.Fault })
 	}
 }
 
-func (r *EventReader) end(i int, op *Op) {
-	at := slices.Index(r.open, i)
+// endFirst ends the earliest open strike of a kind, and reports whether there was one.
+func (r *EventReader) endFirst(op *Op, is func(*Strike) bool) bool {
+	at := slices.IndexFunc(r.open, func(i int) bool { return is(&r.events.Strikes[i]) })
 	if at < 0 {
-		return // healed before
+		return false
 	}
+	r.end(at, op)
+	return true
+}
+
+// end ends the strike at a place in open.
+func (r *EventReader) end(at int, op *Op) {
+	s := &r.events.Strikes[r.open[at]]
 	r.open = slices.Delete(r.open, at, at+1)
-	s := &r.events.Strikes[i]
 	s.Heal, s.To = op.Index, op.Time
 	if op.Effect != "" {
 		s.Effect = op.Effect
@@ -193,7 +177,9 @@ func (e *Events) Struck() []Strike {
 }
 
 // Recovery returns the last note about the recovery; nil if there is none.
-func (e *Events) Recovery() *Noted { return e.last(func(n *Noted) bool { return n.Note == NoteRecovery }) }
+func (e *Events) Recovery() *Noted {
+	return e.last(func(n *Noted) bool { return n.Note == NoteRecovery })
+}
 
 // Leader returns the leader of a partition as it was noted last; empty if it never was.
 func (e *Events) Leader(part int32) string {
@@ -205,7 +191,9 @@ func (e *Events) Leader(part int32) string {
 }
 
 // Interrupted reports whether the run ended early.
-func (e *Events) Interrupted() bool { return e.last(func(n *Noted) bool { return n.Note == NoteInterrupted }) != nil }
+func (e *Events) Interrupted() bool {
+	return e.last(func(n *Noted) bool { return n.Note == NoteInterrupted }) != nil
+}
 
 // Groups returns the members of each replication group, as noted last.
 func (e *Events) Groups() map[int][]string {

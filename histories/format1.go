@@ -11,7 +11,12 @@ import (
 // event returns what an op of the nemesis says in fields, translated where the op is of format 1.
 func event(op *Op) Event {
 	if op.Event != nil {
-		return *op.Event
+		e := *op.Event
+		if op.F == Inject && e.Harm == "" { // nobody said, so its name tells
+			named := format1Strike(op)
+			e.Harm, e.Instant = named.Harm, e.Instant || named.Instant
+		}
+		return e
 	}
 	switch {
 	case op.F == Inject:

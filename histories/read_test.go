@@ -50,6 +50,8 @@ func TestReadRefuses(t *testing.T) {
 		"completion of another read":    {line(0, 5, "invoke", 1, "poll") + `{"i":1,"t":5,"type":"ok","p":1,"f":"poll","from":3}` + "\n", 2, "from 3, but invoked one from -1"},
 		"negative partition":            {`{"i":0,"t":5,"type":"invoke","p":1,"f":"send","part":-1}` + "\n", 1, "negative partition"},
 		"no function":                   {line(0, 5, "invoke", 1, ""), 1, "no function"},
+		"event of a client":             {`{"i":0,"t":5,"type":"invoke","p":1,"f":"send","event":{}}` + "\n", 1, "process 1 has an event"},
+		"unreadable event":              {first + `{"i":1,"t":5,"type":"info","p":-1,"f":"inject","event":{"harm":"acid"}}` + "\n", 2, `unknown harm "acid"`},
 		"nemesis that is not info":      {line(0, 5, "ok", -1, "inject"), 1, "not info"},
 		"line without end":              {first + strings.Repeat(" ", maxLine+100000) + "\n", 2, "longer than"},
 	} {

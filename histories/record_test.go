@@ -55,6 +55,56 @@ func TestRecorderRefuses(t *testing.T) {
 	require.Nil(t, r.History(), "without Keep")
 }
 
+// Events are recorded as they are made, and read back from the file as they are kept in memory.
+func TestRecorderOfEvents(t *testing.T) {
+	var b bytes.Buffer
+	now := time.Duration(0)
+	r := NewRecorder(&b, func() time.Duration { now += time.Second; return now }).Keep()
+	for _, op := range []Op{
+		NewGroupNote(1, "n4", "n3"),
+		NewInject("wipe:leader", Event{Strike: 1, Harm: HarmDisk}, "n4"),
+		NewPromoteNote(1, "n3", Promote{Epoch: 2, Safe: true}),
+		NewHeal("wipe:leader", 1, "n4"),
+		NewNote(NoteCaughtUp, "n4"),
+	} {
+		got, err := r.Record(op)
+		require.NoError(t, err)
+		require.Equal(t, op.Event, got.Event)
+	}
+	read, _, err := Read(&b)
+	require.NoError(t, err)
+	require.Equal(t, read, r.History(), "memory and file are the same")
+	require.Equal(t, EventsOf(read), EventsOf(r.History()))
+	require.Equal(t, []Strike{{
+		Fault: "wipe:leader", Name: "wipe", Role: "leader", Nodes: []string{"n4"}, Harm: HarmDisk, Number: 1, Inject: 1, Heal: 3, From: 2e9, To: 4e9,
+	}}, EventsOf(read).Strikes)
+}
+
+// What the decoder would refuse is not written: the file of a run must stay readable, whatever a fault from outside says of itself.
+func TestRecorderRefusesUnreadableEvents(t *testing.T) {
+	var b bytes.Buffer
+	r := NewRecorder(&b, func() time.Duration { return 1 })
+	client := New(Invoke, 1, Send)
+	client.Event = &Event{}
+	for says, op := range map[string]Op{
+		`unknown harm "acid"`:    NewInject("spill", Event{Strike: 1, Harm: "acid"}, "n1"),
+		"unknown harm \"\\xff\"": NewInject("spill", Event{Strike: 1, Harm: "\xff"}, "n1"),
+		"strike -1 out of range": NewHeal("spill", -1, "n1"),
+		"strike 2147483648":      NewHeal("spill", 1<<31, "n1"),
+		"process 1 has an event": client,
+	} {
+		_, err := r.Record(op)
+		require.ErrorIs(t, err, ErrInvalid)
+		require.ErrorContains(t, err, says)
+	}
+	require.Zero(t, b.Len())
+	require.NoError(t, r.Err())
+	_, err := r.Record(NewInject("spill", Event{Strike: 1<<31 - 1, Harm: HarmDisk}, "n1"))
+	require.NoError(t, err)
+	_, _, err = Read(&b)
+	require.NoError(t, err)
+}
+
 type failingWriter struct {
 	after int
 	wrote int

@@ -3,6 +3,7 @@ package histories
 import (
 	"errors"
 	"fmt"
+	"math"
 )
 
 // ErrInvalid is wrapped by every error about ops that do not make a history: see Validator.
@@ -15,7 +16,8 @@ var ErrInvalid = errors.New("not a valid history")
 //     values (a send) or position (a read): nobody can say what became of one message from the completion of another;
 //   - a partition of a client's operation is not negative;
 //   - a process is not used after info, because it may still be doing what it was doing;
-//   - an op of the nemesis is info and stands alone.
+//   - an op of the nemesis is info and stands alone;
+//   - only an op of the nemesis has an event, and what that says can be read back: its harm is known, its strike a number from 0 to 1<<31-1.
 //
 // The zero value is ready. It is not for concurrent use.
 type Validator struct {
@@ -47,11 +49,30 @@ func (v *Validator) Add(op *Op) error {
 	case op.F == "":
 		return invalidf("op %d has no function", op.Index)
 	}
+	if err := checkEvent(op); err != nil {
+		return err
+	}
 	if err := v.pair(op); err != nil {
 		return err
 	}
 	v.next++
 	v.last = op.Time
+	return nil
+}
+
+// checkEvent checks what op says in fields. A Recorder writes what it lets through, so it lets through nothing that the decoder refuses.
+func checkEvent(op *Op) error {
+	e := op.Event
+	switch {
+	case e == nil:
+		return nil
+	case op.Process != NemesisProcess:
+		return invalidf("op %d of process %d has an event: only those of the nemesis have", op.Index, op.Process)
+	case e.Harm != "" && !e.Harm.Known():
+		return invalidf("op %d: unknown harm %q (want one of %q)", op.Index, e.Harm, harms)
+	case e.Strike < 0 || e.Strike > math.MaxInt32:
+		return invalidf("op %d: strike %d out of range", op.Index, e.Strike)
+	}
 	return nil
 }
 

@@ -326,3 +326,33 @@ func TestLifeReadsInChunks(t *testing.T) {
 	require.NoError(t, life.Text(&b, Terminal{}))
 	require.Contains(t, b.String(), " - without it, message 107 is at its offset\n")
 }
+
+// TestEventsAreToldInWords: what a history says in fields is for judges; people read the same words as in one of format 1.
+func TestEventsAreToldInWords(t *testing.T) {
+	told := func(fields bool) string {
+		b := histtest.New()
+		b.Send(1, 0, 10).OK(0)
+		for _, op := range []histories.Op{
+			histories.NewInject("wipe:leader", histories.Event{Strike: 3, Harm: histories.HarmDisk}, "n1"),
+			histories.NewPromoteNote(0, "n2", histories.Promote{Epoch: 2, Safe: true}),
+			histories.NewHeal("wipe:leader", 3, "n1"),
+		} {
+			if !fields {
+				op.Event = nil
+			}
+			b.Did(op)
+		}
+		b.Whole(0, 10)
+		life, err := Life(b.History(), 10)
+		require.NoError(t, err)
+		var text strings.Builder
+		require.NoError(t, life.Text(&text, Terminal{}))
+		d := &Document{Findings: []Finding{{Anomaly: checker.Anomaly{Witnesses: []int64{0, 6}}}}, Summary: judge.Summary{Anomalies: []judge.AnomalySummary{{}}}}
+		require.NoError(t, AnomalyText(&text, d, b.History(), 1, Terminal{}))
+		return text.String()
+	}
+	require.Equal(t, told(false), told(true))
+	for _, line := range []string{"fault wipe:leader n1", "note promote n2: epoch 2, leader n2, safe", "healed wipe:leader n1"} {
+		require.Contains(t, told(true), line)
+	}
+}

@@ -12,6 +12,23 @@ import (
 
 const sec = int64(1e9)
 
+// struck returns the names of the faults that struck.
+func struck(h histories.History) []string {
+	var all []string
+	for _, s := range histories.EventsOf(h).Struck() {
+		all = append(all, s.Name)
+	}
+	return all
+}
+
+// told makes a history of events, one per second from 0 on.
+func told(ops ...histories.Op) *histories.Events {
+	for i := range ops {
+		ops[i].Index, ops[i].Time = int64(i), int64(i)*sec
+	}
+	return histories.EventsOf(histories.History(ops))
+}
+
 // The facts come from the nemesis' ops of the history, with the leader as it was at the time.
 func TestFactsOf(t *testing.T) {
 	var h histories.History
@@ -33,6 +50,8 @@ func TestFactsOf(t *testing.T) {
 	add(8, histories.Inject, "wipe", "", "").Err = "not struck"
 	add(9, histories.Note, histories.NotePromote, "n1", "").Err = "refused"
 	got := contract.FactsOf(histories.EventsOf(h))
+	require.Equal(t, []string{"slow", "wipe", "power"}, struck(h))
+	require.False(t, got.Operated, "nobody tried a promote by itself")
 	require.Equal(t, []contract.Damage{
 		{Harm: histories.HarmDisk, Node: "n1", Led: true, From: 2 * sec, Until: 5 * sec},
 		{Harm: histories.HarmUnsynced, Node: "n1", From: 6 * sec, Until: math.MaxInt64},
@@ -83,6 +102,7 @@ func TestFactsOfSeveral(t *testing.T) {
 	add(9, histories.Note, histories.NoteCaughtUp, "n1")
 	add(10, histories.Note, "leader", "n2")
 	got := contract.FactsOf(histories.EventsOf(h))
+	require.Equal(t, []string{"power", "power", "power"}, struck(h))
 	require.Equal(t, []contract.Damage{
 		{Harm: histories.HarmUnsynced, Node: "n1", Led: true, From: 1 * sec, Until: 7 * sec},
 		{Harm: histories.HarmUnsynced, Node: "n1", Led: true, From: 2 * sec, Until: 7 * sec},
@@ -92,4 +112,84 @@ func TestFactsOfSeveral(t *testing.T) {
 	require.Equal(t, []contract.Strike{
 		{From: 1 * sec, Until: 3 * sec}, {From: 2 * sec, Until: 4 * sec}, {From: 5 * sec, Until: 5 * sec}, {From: 8 * sec, Until: math.MaxInt64},
 	}, got.Strikes)
+}
+
+// What a fault can destroy is what its injection says, whatever the fault is called.
+func TestDamageIsWhatTheEventSays(t *testing.T) {
+	for _, name := range []string{"acid", "wipe", "kill:leader"} {
+		for harm, damages := range map[histories.Harm]bool{
+			histories.HarmNone: false, histories.HarmLeadership: false,
+			histories.HarmDisk: true, histories.HarmUnsynced: true, histories.HarmBits: true, histories.HarmWrites: true,
+		} {
+			got := contract.FactsOf(told(histories.NewInject(name, histories.Event{Strike: 1, Harm: harm}, "n1")))
+			require.Equal(t, harm == histories.HarmLeadership, got.Operated, "%s %s", name, harm)
+			if !damages {
+				require.Empty(t, got.Damages, "%s %s", name, harm)
+				continue
+			}
+			require.Equal(t, []contract.Damage{{Harm: harm, Node: "n1", Group: contract.AnyGroup, Led: true, Until: math.MaxInt64}}, got.Damages, "%s %s", name, harm)
+		}
+	}
+	missed := histories.NewInject("coup", histories.Event{Strike: 1, Harm: histories.HarmLeadership})
+	missed.Err = "nobody to ask"
+	require.False(t, contract.FactsOf(told(missed)).Operated)
+}
+
+// Of two strikes that overlap, the one that is healed is the one of the heal's number: a promote was asked for by the one that is still on.
+func TestPromoteBesideOverlappingStrikes(t *testing.T) {
+	got := contract.FactsOf(told(
+		histories.NewInject("slow", histories.Event{Strike: 1, Harm: histories.HarmNone}, "n1"),
+		histories.NewInject("slow", histories.Event{Strike: 2, Harm: histories.HarmNone}, "n1"),
+		histories.NewHeal("slow", 1, "n1"),
+		histories.NewPromoteNote(0, "n2", histories.Promote{Epoch: 2, Safe: true}),
+		histories.NewHeal("slow", 2, "n1"),
+		histories.NewPromoteNote(0, "n2", histories.Promote{Epoch: 3, Forced: true}),
+	))
+	require.Equal(t, []contract.Strike{{From: 0, Until: 2 * sec}, {From: 1 * sec, Until: 4 * sec}}, got.Strikes)
+	require.Equal(t, []contract.Promotion{
+		{Leader: "n2", Epoch: 2, Safe: true, Moved: true, From: 1 * sec, Done: 3 * sec},
+		{Leader: "n2", Epoch: 3, Forced: true, From: 0, Done: 5 * sec},
+	}, got.Promotions)
+}
+
+// A node may be in several groups, and lead some of them: its disk is damaged for each.
+func TestDamageInEveryGroup(t *testing.T) {
+	got := contract.FactsOf(told(
+		histories.NewGroupNote(0, "n1", "n2", "n3"), histories.NewGroupNote(1, "n2", "n3", "n1"), histories.NewGroupNote(2, "n3", "n4"),
+		histories.NewGroupNote(0, "n1", "n2", "n3"),
+		histories.NewInject("wipe", histories.Event{Strike: 1, Harm: histories.HarmDisk}, "n1"),
+		histories.NewPromoteNote(0, "n2", histories.Promote{Epoch: 2, Safe: true}),
+		histories.NewInject("power", histories.Event{Strike: 2, Harm: histories.HarmUnsynced}, "n2"),
+		histories.NewNote(histories.NoteCaughtUp, "n1"),
+	))
+	require.Equal(t, []contract.Damage{
+		{Harm: histories.HarmDisk, Node: "n1", Group: 0, Led: true, From: 4 * sec, Until: 7 * sec},
+		{Harm: histories.HarmDisk, Node: "n1", Group: 1, Led: false, From: 4 * sec, Until: 7 * sec},
+		{Harm: histories.HarmUnsynced, Node: "n2", Group: 0, Led: true, From: 6 * sec, Until: math.MaxInt64},
+		{Harm: histories.HarmUnsynced, Node: "n2", Group: 1, Led: true, From: 6 * sec, Until: math.MaxInt64},
+	}, got.Damages)
+}
+
+// What a promise comes down to depends on what happened.
+func TestAfter(t *testing.T) {
+	lost := contract.Permission{Span: contract.Always()[0], Class: "lost-write", Rows: "X-1", Reason: "somebody operated"}
+	p := contract.Promise{
+		Copies: 3, NoAcks: true,
+		LinearReads: func(f contract.Facts) bool { return !f.Operated },
+		Permits: func(f contract.Facts) []contract.Permission {
+			if f.Operated {
+				return []contract.Permission{lost}
+			}
+			return nil
+		},
+	}
+	k, terms := p.After(contract.Facts{})
+	require.Equal(t, contract.Terms{Copies: 3, NoAcks: true, LinearReads: true}, terms)
+	require.Empty(t, k.Permissions())
+	k, terms = p.After(contract.Facts{Operated: true})
+	require.Equal(t, contract.Terms{Copies: 3, NoAcks: true}, terms)
+	require.Equal(t, []contract.Permission{lost}, k.Permissions())
+	ok, why := k.Permits("lost-write")
+	require.True(t, ok)
+	require.Equal(t, "somebody operated (X-1)", why)
 }

@@ -1,11 +1,11 @@
-package harness_test
+package judge_test
 
 import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -18,7 +18,7 @@ func TestFaultTargets(t *testing.T) {
 	} {
 		op := histories.New(histories.Info, histories.NemesisProcess, histories.Inject)
 		op.Fault, op.Node = spec, "n1"
-		got := harness.Faults(histories.History{op})
+		got := judged(judge.Input{History: histories.History{op}}, fine).Faults
 		require.Len(t, got, 1)
 		require.Equal(t, want, [2]string{got[0].Name, got[0].Target}, spec)
 	}

@@ -217,7 +217,10 @@ func vanishedOf(v *logview.View, weakOnly func(part int32) bool) map[int32]*vani
 		parts[p.ID] = &partHistory{places: make(map[int64]place), ends: make(map[int64]int64)}
 	}
 	read := func(r *logview.Read) {
-		p := parts[r.Part]
+		p, truth := parts[r.Part], &v.Part(r.Part).Truth
+		if r.F == histories.Poll && truth.Known && r.Done > truth.Began {
+			return // it saw what came later than the end state
+		}
 		if _, ok := p.ends[r.HW]; !ok && r.F == histories.Poll && r.HW > 0 {
 			p.ends[r.HW] = r.Return
 		}
@@ -263,6 +266,8 @@ func (h *partHistory) vanished(v *logview.View, p *logview.Part, weakOnly bool) 
 		case end[value]:
 			at.kept = true
 			holder[at.offset] = value
+		case v.SentAfter(value, p):
+			continue // the end state says nothing about it
 		case weakOnly && v.Strong(value):
 			at.kept = true // so that it makes no range
 			gone.broken[value] = true

@@ -1,4 +1,4 @@
-package harness_test
+package judge_test
 
 import (
 	"fmt"
@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-project/assay/checker"
-	"github.com/assay-project/assay/checker/contract"
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
+	"github.com/assay-project/assay/harness/target/reference/promise"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -17,7 +17,7 @@ import (
 // leader's disk, along with 15, which only a read has seen at offset 5. Then 22 to 26 take the offsets 2 to 6.
 func torn() *book {
 	b := &book{}
-	b.nemesis(histories.Note, contract.NoteGroup, "n1,n2", "led by n1 at epoch 1")
+	b.nemesis(histories.Note, histories.NoteGroup, "n1,n2", "led by n1 at epoch 1")
 	for i := range int64(5) {
 		b.send(histories.OK, 10+i, i)
 	}
@@ -25,13 +25,13 @@ func torn() *book {
 	b.read(histories.Poll, "n1", 500, 10, 11, 12, 13, 14, 15)
 	b.h[len(b.h)-1].HW = 7 // one more was there, that nobody saw
 	b.nemesis(histories.Inject, "wipe:leader", "n1", "")
-	b.nemesis(histories.Note, contract.NotePromote, "n2", contract.Promotion{Epoch: 2, Leader: "n2", Forced: true}.String())
+	b.nemesis(histories.Note, histories.NotePromote, "n2", promoteText(histories.Promote{Epoch: 2, Forced: true}))
 	b.nemesis(histories.Heal, "wipe:leader", "n1", "wiped")
-	b.nemesis(histories.Note, contract.NoteCaughtUp, "n1", "")
+	b.nemesis(histories.Note, histories.NoteCaughtUp, "n1", "")
 	for i := range int64(7) {
 		b.send(histories.OK, 22+i, 2+i)
 	}
-	b.nemesis(histories.Note, harness.NoteLeader, "n2", "")
+	b.nemesis(histories.Note, histories.NoteLeader, "n2", "")
 	b.read(histories.Final, "n2", 1000, 10, 11, 22, 23, 24, 25, 26, 27, 28)
 	return b
 }
@@ -41,13 +41,13 @@ func anomaly(class checker.Class, values, offsets []int64) checker.Anomaly {
 	return checker.Anomaly{Class: class, Values: values, Offsets: offsets, Explanation: "x"}
 }
 
-func permitted(h histories.History, cfg *contract.Config, a checker.Anomaly) bool {
-	got := judge(harness.JudgeInput{History: h, Config: cfg}, says{Verdict: checker.Invalid, Anomalies: []checker.Anomaly{a}})
+func permitted(h histories.History, cfg *promise.Config, a checker.Anomaly) bool {
+	got := judged(judge.Input{History: h, Promise: cfg.Promise()}, says{Verdict: checker.Invalid, Anomalies: []checker.Anomaly{a}})
 	return got.Anomalies[0].Permitted
 }
 
-func async() *contract.Config {
-	c := contract.Default(contract.MasterSlave, 2)
+func async() *promise.Config {
+	c := promise.Default(promise.MasterSlave, 2)
 	return &c
 }
 
@@ -145,12 +145,12 @@ func TestOnlyWhatItMayHaveCaused(t *testing.T) {
 func TestNothingImpliedWithoutPermission(t *testing.T) {
 	b := torn()
 	for i := range b.h {
-		if b.h[i].Fault == contract.NotePromote {
-			b.h[i].Effect = contract.Promotion{Epoch: 2, Leader: "n2", Safe: true}.String()
+		if b.h[i].Fault == histories.NotePromote {
+			b.h[i].Effect = promoteText(histories.Promote{Epoch: 2, Safe: true})
 		}
 	}
 	cfg := async()
-	cfg.Replication = contract.Sync
+	cfg.Replication = promise.Sync
 	for _, class := range []checker.Class{checker.LostWrite, checker.RolledBackRead, checker.InconsistentOffsets, checker.Nonlinearizable} {
 		require.False(t, permitted(b.h, cfg, anomaly(class, []int64{13}, []int64{3})), string(class))
 	}
@@ -161,7 +161,7 @@ func TestTwoLosses(t *testing.T) {
 	b := torn()
 	b.h = b.h[:len(b.h)-3]      // up to the second generation, before the final read
 	b.send(histories.OK, 30, 9) // vanishes later, when 22 to 28 have been there for long
-	b.nemesis(histories.Note, harness.NoteLeader, "n2", "")
+	b.nemesis(histories.Note, histories.NoteLeader, "n2", "")
 	b.read(histories.Final, "n2", 1000, 10, 11, 22, 23, 24, 25, 26, 27, 28)
 	require.True(t, permitted(b.h, async(), anomaly(checker.PollSkip, nil, []int64{9})))
 	require.True(t, permitted(b.h, async(), anomaly(checker.PollSkip, nil, []int64{4})))
@@ -171,26 +171,26 @@ func TestTwoLosses(t *testing.T) {
 // Where only visible=appended permits it, weakly acknowledged messages may be rolled back, strongly acknowledged ones may not.
 func TestVisibleAppended(t *testing.T) {
 	b := &book{}
-	b.nemesis(histories.Note, contract.NoteGroup, "n1,n2", "led by n1 at epoch 1")
+	b.nemesis(histories.Note, histories.NoteGroup, "n1,n2", "led by n1 at epoch 1")
 	b.send(histories.OK, 10, 0)
 	b.send(histories.OK, 11, 1)
 	b.send(histories.Weak, 12, 2)
 	b.read(histories.Poll, "n1", 500, 10, 11, 12)
 	b.nemesis(histories.Inject, "wipe:leader", "n1", "")
-	b.nemesis(histories.Note, contract.NotePromote, "n2", contract.Promotion{Epoch: 2, Leader: "n2", Safe: true}.String())
+	b.nemesis(histories.Note, histories.NotePromote, "n2", promoteText(histories.Promote{Epoch: 2, Safe: true}))
 	b.nemesis(histories.Heal, "wipe:leader", "n1", "wiped")
 	b.send(histories.OK, 20, 1)
-	b.nemesis(histories.Note, harness.NoteLeader, "n2", "")
+	b.nemesis(histories.Note, histories.NoteLeader, "n2", "")
 	b.read(histories.Final, "n2", 1000, 10, 20)
 	cfg := async()
-	cfg.Replication, cfg.Visible = contract.Sync, contract.Appended
+	cfg.Replication, cfg.Visible = promise.Sync, promise.Appended
 	for _, class := range []checker.Class{checker.RolledBackRead, checker.InconsistentOffsets, checker.Nonlinearizable} {
 		require.True(t, permitted(b.h, cfg, anomaly(class, []int64{12}, []int64{2})), "the weak one: %s", class)
 		require.False(t, permitted(b.h, cfg, anomaly(class, []int64{11}, []int64{1})), "the strong one: %s", class)
 		require.False(t, permitted(b.h, cfg, anomaly(class, []int64{12, 11}, []int64{2})), "both: %s", class)
 	}
 	require.False(t, permitted(b.h, cfg, anomaly(checker.LostWrite, []int64{11}, nil)))
-	cfg.Visible = contract.Replicated
+	cfg.Visible = promise.Replicated
 	require.False(t, permitted(b.h, cfg, anomaly(checker.RolledBackRead, []int64{12}, []int64{2})))
 }
 
@@ -199,19 +199,19 @@ func TestImpliedWithoutFinalRead(t *testing.T) {
 	b := torn()
 	b.h = b.h[:len(b.h)-3]
 	a := anomaly(checker.InconsistentOffsets, []int64{13}, []int64{3})
-	got := judge(harness.JudgeInput{History: b.h, Config: async()}, says{Verdict: checker.Invalid, Anomalies: []checker.Anomaly{a}})
-	require.Equal(t, harness.ExitUnknown, got.Exit)
+	got := judged(judge.Input{History: b.h, Promise: async().Promise()}, says{Verdict: checker.Invalid, Anomalies: []checker.Anomaly{a}})
+	require.Equal(t, judge.ExitUnknown, got.Exit)
 	require.Contains(t, fmt.Sprint(got.Unknown), "no final read of partition 0")
 
 	// One that takes the offset of a lost one is in order, and nobody knows which ones are lost.
 	a.Class = checker.NonmonotonicSend
-	got = judge(harness.JudgeInput{History: b.h, Config: async()}, says{Verdict: checker.Invalid, Anomalies: []checker.Anomaly{a}})
-	require.Equal(t, harness.ExitUnknown, got.Exit)
+	got = judged(judge.Input{History: b.h, Promise: async().Promise()}, says{Verdict: checker.Invalid, Anomalies: []checker.Anomaly{a}})
+	require.Equal(t, judge.ExitUnknown, got.Exit)
 	kept := async()
-	kept.Replication = contract.Sync
-	b.h[slices.IndexFunc(b.h, func(op histories.Op) bool { return op.Fault == contract.NotePromote })].Effect = contract.Promotion{Epoch: 2, Leader: "n2", Safe: true}.String()
-	got = judge(harness.JudgeInput{History: b.h, Config: kept}, says{Verdict: checker.Invalid, Anomalies: []checker.Anomaly{a}})
-	require.Equal(t, harness.ExitInvalid, got.Exit, "where no loss is permitted")
+	kept.Replication = promise.Sync
+	b.h[slices.IndexFunc(b.h, func(op histories.Op) bool { return op.Fault == histories.NotePromote })].Effect = promoteText(histories.Promote{Epoch: 2, Safe: true})
+	got = judged(judge.Input{History: b.h, Promise: kept.Promise()}, says{Verdict: checker.Invalid, Anomalies: []checker.Anomaly{a}})
+	require.Equal(t, judge.ExitInvalid, got.Exit, "where no loss is permitted")
 }
 
 // Of one class, some anomalies may be permitted and others not: they are summed up apart, and the verdict is the worse.
@@ -219,8 +219,8 @@ func TestMixed(t *testing.T) {
 	found := says{Verdict: checker.Invalid, Figures: map[string]float64{"rolled-back-read": 10}, Anomalies: []checker.Anomaly{
 		anomaly(checker.RolledBackRead, []int64{13}, nil), anomaly(checker.RolledBackRead, []int64{14}, nil), anomaly(checker.RolledBackRead, []int64{10}, nil),
 	}}
-	got := judge(harness.JudgeInput{History: torn().h, Config: async()}, found)
-	require.Equal(t, harness.ExitInvalid, got.Exit)
+	got := judged(judge.Input{History: torn().h, Promise: async().Promise()}, found)
+	require.Equal(t, judge.ExitInvalid, got.Exit)
 	require.Len(t, got.Anomalies, 2)
 	require.False(t, got.Anomalies[0].Permitted)
 	require.EqualValues(t, 8, got.Anomalies[0].Count, "what is not listed counts as the worse kind")

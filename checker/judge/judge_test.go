@@ -1,4 +1,4 @@
-package harness_test
+package judge_test
 
 import (
 	"cmp"
@@ -14,7 +14,8 @@ import (
 	"github.com/assay-project/assay/checker"
 	"github.com/assay-project/assay/checker/contract"
 	"github.com/assay-project/assay/checker/delivery"
-	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/checker/judge"
+	"github.com/assay-project/assay/harness/target/reference/promise"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -65,13 +66,13 @@ func (b *book) err(text string) { b.h[len(b.h)-1].Err = text }
 // good is a history that proves something: two messages, read in the end, and a fault with an effect.
 func good() *book {
 	b := &book{}
-	b.nemesis(histories.Note, contract.NoteGroup, "n1,n2", "led by n1 at epoch 1")
+	b.nemesis(histories.Note, histories.NoteGroup, "n1,n2", "led by n1 at epoch 1")
 	b.send(histories.OK, 10, 0)
 	b.nemesis(histories.Inject, "kill", "n1", "")
 	b.send(histories.OK, 11, 1)
 	b.nemesis(histories.Heal, "kill", "n1", "n1 killed")
-	b.nemesis(histories.Note, harness.NoteRecovery, "", "well after 1s")
-	b.nemesis(histories.Note, harness.NoteLeader, "n1", "")
+	b.nemesis(histories.Note, histories.NoteRecovery, "", "well after 1s")
+	b.nemesis(histories.Note, histories.NoteLeader, "n1", "")
 	b.read(histories.Final, "n1", 1000, 10, 11)
 	b.read(histories.Scan, "n1", 1001, 10, 11)
 	b.read(histories.Scan, "n2", 1002, 10, 11)
@@ -93,34 +94,47 @@ var (
 )
 
 // retrying is a configuration that permits duplicates, whatever the faults.
-func retrying() *contract.Config {
-	c := contract.Default(contract.MasterSlave, 2)
+func retrying() *promise.Config {
+	c := promise.Default(promise.MasterSlave, 2)
 	c.Retries, c.Idempotence = 3, false
 	return &c
 }
 
-func judge(in harness.JudgeInput, checkers ...checker.Checker) harness.Judgement {
-	in.Checkers = checkers
-	return harness.Judge(context.Background(), in)
+// rules are those of the workload log, but for the checkers.
+func rules(checkers ...checker.Checker) func(contract.Terms) judge.Rules {
+	return func(contract.Terms) judge.Rules {
+		return judge.Rules{
+			Checkers: checkers,
+			Evidence: judge.Evidence{Load: []string{histories.Send, histories.Poll}, Acknowledged: []string{histories.Send}},
+		}
+	}
 }
+
+func judged(in judge.Input, checkers ...checker.Checker) judge.Judgement {
+	in.Rules = rules(checkers...)
+	return judge.Judge(context.Background(), in)
+}
+
+// promoteText is what format 1 noted of a promote that made n2 the leader.
+func promoteText(p histories.Promote) string { return histories.NewPromoteNote(0, "n2", p).Effect }
 
 // What is excluded comes before what is permitted, and then what is gone before what follows from it.
 func TestCompareAnomalies(t *testing.T) {
-	order := []harness.AnomalySummary{
+	order := []judge.AnomalySummary{
 		{Class: checker.LostWrite}, {Class: checker.Duplicate}, {Class: checker.Nonlinearizable}, {Class: "unheard-of"},
 		{Class: checker.LostWrite, Permitted: true}, {Class: checker.InconsistentOffsets, Permitted: true},
 	}
 	for i := range order {
 		for j := range order {
-			require.Equal(t, cmp.Compare(i, j), cmp.Compare(harness.CompareAnomalies(order[i], order[j]), 0), "%v %v", order[i], order[j])
+			require.Equal(t, cmp.Compare(i, j), cmp.Compare(judge.CompareAnomalies(order[i], order[j]), 0), "%v %v", order[i], order[j])
 		}
 	}
 }
 
 // A run that failed before it tried anything has one reason: the failure.
 func TestFailedBeforeAnything(t *testing.T) {
-	got := judge(harness.JudgeInput{History: histories.History{}, Config: retrying(), Err: errors.Join(errors.New("no engine"), errors.New("no log"))}, fine, undecided)
-	require.Equal(t, harness.ExitError, got.Exit)
+	got := judged(judge.Input{History: histories.History{}, Promise: retrying().Promise(), Err: errors.Join(errors.New("no engine"), errors.New("no log"))}, fine, undecided)
+	require.Equal(t, judge.ExitError, got.Exit)
 	require.Equal(t, []string{"no engine; no log"}, got.Unknown)
 }
 
@@ -135,7 +149,7 @@ func TestPrecedence(t *testing.T) {
 			b.nemesis(histories.Inject, "slow", "n2", "")
 			b.nemesis(histories.Heal, "slow", "n2", "")
 		}
-		in := harness.JudgeInput{History: b.h, Config: retrying(), Interrupted: stopped}
+		in := judge.Input{History: b.h, Promise: retrying().Promise(), Interrupted: stopped}
 		checkers := []checker.Checker{fine}
 		if failed {
 			in.Err = errors.New("no space left")
@@ -149,27 +163,27 @@ func TestPrecedence(t *testing.T) {
 		if permitted {
 			checkers = append(checkers, duplicate)
 		}
-		want := harness.ExitValid
+		want := judge.ExitValid
 		switch {
 		case failed:
-			want = harness.ExitError
+			want = judge.ExitError
 		case excluded:
-			want = harness.ExitInvalid
+			want = judge.ExitInvalid
 		case unsure || stopped:
-			want = harness.ExitUnknown
+			want = judge.ExitUnknown
 		case permitted:
-			want = harness.ExitPermitted
+			want = judge.ExitPermitted
 		case empty:
-			want = harness.ExitUnknown
+			want = judge.ExitUnknown
 		}
-		got := judge(in, checkers...)
+		got := judged(in, checkers...)
 		require.Equal(t, want, got.Exit, "failed %v, excluded %v, undecided %v, interrupted %v, permitted %v, empty %v", failed, excluded, unsure, stopped, permitted, empty)
 		require.Equal(t, failed || unsure || stopped || empty, len(got.Unknown) > 0, "%v", got.Unknown)
 		require.Equal(t, stopped, got.Interrupted)
-		var s harness.Summary
+		var s judge.Summary
 		got.Fill(&s)
 		require.Equal(t, want, s.Exit)
-		require.Equal(t, harness.VerdictName(want), s.Verdict)
+		require.Equal(t, judge.VerdictName(want), s.Verdict)
 		require.NotNil(t, s.Anomalies)
 		require.NotNil(t, s.Unknown)
 		require.NotNil(t, s.Faults)
@@ -180,18 +194,18 @@ func TestWorseExit(t *testing.T) {
 	order := []int{0, 4, 2, 3, 1}
 	for i, a := range order {
 		for j, b := range order {
-			require.Equal(t, order[max(i, j)], harness.WorseExit(a, b))
+			require.Equal(t, order[max(i, j)], judge.WorseExit(a, b))
 		}
 	}
-	require.Equal(t, 99, harness.WorseExit(99, 3), "what is no exit code counts as an error")
+	require.Equal(t, 99, judge.WorseExit(99, 3), "what is no exit code counts as an error")
 	for exit, name := range map[int]string{0: "valid", 1: "error", 2: "unknown", 3: "invalid", 4: "permitted", 99: "error", -1: "error"} {
-		require.Equal(t, name, harness.VerdictName(exit))
+		require.Equal(t, name, judge.VerdictName(exit))
 	}
 }
 
 // Each kind of emptiness turns a green verdict into unknown, and says why.
 func TestEmptyRunsProveNothing(t *testing.T) {
-	require.Equal(t, harness.ExitValid, judge(harness.JudgeInput{History: good().h}, fine).Exit)
+	require.Equal(t, judge.ExitValid, judged(judge.Input{History: good().h}, fine).Exit)
 	without := func(f string) *book {
 		b := &book{}
 		for _, op := range good().h {
@@ -203,24 +217,24 @@ func TestEmptyRunsProveNothing(t *testing.T) {
 		return b
 	}
 	for name, c := range map[string]struct {
-		in       harness.JudgeInput
+		in       judge.Input
 		checkers []checker.Checker
 		says     string
 	}{
-		"no checker":   {in: harness.JudgeInput{History: good().h}, says: "no checker judged the history"},
-		"undecided":    {in: harness.JudgeInput{History: good().h}, checkers: []checker.Checker{fine, undecided}, says: "says: out of time"},
-		"idle":         {in: harness.JudgeInput{History: histories.History{}}, checkers: []checker.Checker{fine}, says: "idle: no operation was invoked"},
-		"interrupted":  {in: harness.JudgeInput{History: good().h, Interrupted: true}, checkers: []checker.Checker{fine}, says: "interrupted"},
-		"out of time":  {in: harness.JudgeInput{History: good().h, Timeout: time.Nanosecond}, checkers: []checker.Checker{fine}, says: "out of time before it started"},
-		"planned only": {in: harness.JudgeInput{History: good().h, Faults: []string{"kill", "pause:leader"}}, checkers: []checker.Checker{fine}, says: "the fault pause:leader had no effect"},
-		"no ok": {in: harness.JudgeInput{History: func() histories.History {
+		"no checker":   {in: judge.Input{History: good().h}, says: "no checker judged the history"},
+		"undecided":    {in: judge.Input{History: good().h}, checkers: []checker.Checker{fine, undecided}, says: "says: out of time"},
+		"idle":         {in: judge.Input{History: histories.History{}}, checkers: []checker.Checker{fine}, says: "idle: no operation was invoked"},
+		"interrupted":  {in: judge.Input{History: good().h, Interrupted: true}, checkers: []checker.Checker{fine}, says: "interrupted"},
+		"out of time":  {in: judge.Input{History: good().h, Timeout: time.Nanosecond}, checkers: []checker.Checker{fine}, says: "out of time before it started"},
+		"planned only": {in: judge.Input{History: good().h, Faults: []string{"kill", "pause:leader"}}, checkers: []checker.Checker{fine}, says: "the fault pause:leader had no effect"},
+		"no ok": {in: judge.Input{History: func() histories.History {
 			b := &book{}
 			b.send(histories.Weak, 10, 0)
 			b.send(histories.Info, 11, 0)
 			b.read(histories.Final, "n1", 1000, 10)
 			return b.h
 		}()}, checkers: []checker.Checker{fine}, says: "no send was acknowledged"},
-		"few ok": {in: harness.JudgeInput{History: func() histories.History {
+		"few ok": {in: judge.Input{History: func() histories.History {
 			b := &book{}
 			b.send(histories.OK, 10, 0)
 			for i := range int64(200) {
@@ -229,18 +243,18 @@ func TestEmptyRunsProveNothing(t *testing.T) {
 			b.read(histories.Final, "n1", 1000, 10)
 			return b.h
 		}()}, checkers: []checker.Checker{fine}, says: "only 1 of 201 sends were acknowledged"},
-		"no final read": {in: harness.JudgeInput{History: func() histories.History {
+		"no final read": {in: judge.Input{History: func() histories.History {
 			b := without(histories.Final)
 			return slices.DeleteFunc(b.h, func(op histories.Op) bool { return op.F == histories.Scan })
 		}()}, checkers: []checker.Checker{fine}, says: "no final read of partition 0"},
-		"the leader's scan only": {in: harness.JudgeInput{History: without(histories.Final).h}, checkers: []checker.Checker{fine}, says: "only the scan of its leader"},
-		"a replica that was not scanned": {in: harness.JudgeInput{History: slices.DeleteFunc(good().h, func(op histories.Op) bool {
+		"the leader's scan only": {in: judge.Input{History: without(histories.Final).h}, checkers: []checker.Checker{fine}, says: "only the scan of its leader"},
+		"a replica that was not scanned": {in: judge.Input{History: slices.DeleteFunc(good().h, func(op histories.Op) bool {
 			return op.F == histories.Scan && op.Node == "n2"
 		})}, checkers: []checker.Checker{fine}, says: "no complete scan of partition 0 on n2"},
-		"nobody knows who has replicas": {in: harness.JudgeInput{Config: async(), History: slices.DeleteFunc(good().h, func(op histories.Op) bool {
-			return op.Fault == contract.NoteGroup || op.F == histories.Scan
+		"nobody knows who has replicas": {in: judge.Input{Promise: async().Promise(), History: slices.DeleteFunc(good().h, func(op histories.Op) bool {
+			return op.Fault == histories.NoteGroup || op.F == histories.Scan
 		})}, checkers: []checker.Checker{fine}, says: "no note says which nodes are group 0"},
-		"final read cut short": {in: harness.JudgeInput{History: func() histories.History {
+		"final read cut short": {in: judge.Input{History: func() histories.History {
 			b := without(histories.Scan)
 			for i := range b.h {
 				if b.h[i].F == histories.Final {
@@ -249,7 +263,7 @@ func TestEmptyRunsProveNothing(t *testing.T) {
 			}
 			return b.h
 		}()}, checkers: []checker.Checker{fine}, says: "no final read of partition 0"},
-		"final read with a gap": {in: harness.JudgeInput{History: func() histories.History {
+		"final read with a gap": {in: judge.Input{History: func() histories.History {
 			b := without(histories.Scan)
 			for i := range b.h {
 				if b.h[i].F == histories.Final {
@@ -258,7 +272,7 @@ func TestEmptyRunsProveNothing(t *testing.T) {
 			}
 			return b.h
 		}()}, checkers: []checker.Checker{fine}, says: "no final read of partition 0"},
-		"final read without an end": {in: harness.JudgeInput{History: func() histories.History {
+		"final read without an end": {in: judge.Input{History: func() histories.History {
 			b := without(histories.Scan)
 			for i := range b.h {
 				if b.h[i].F == histories.Final {
@@ -267,27 +281,27 @@ func TestEmptyRunsProveNothing(t *testing.T) {
 			}
 			return b.h
 		}()}, checkers: []checker.Checker{fine}, says: "no final read of partition 0"},
-		"no effect": {in: harness.JudgeInput{History: func() histories.History {
+		"no effect": {in: judge.Input{History: func() histories.History {
 			b := good()
 			b.nemesis(histories.Inject, "partition:leader/alone", "n1", "")
 			b.nemesis(histories.Heal, "partition:leader/alone", "n1", "")
 			b.err("0 packets dropped")
 			return b.h
 		}()}, checkers: []checker.Checker{fine}, says: "the fault partition:leader/alone had no effect: 0 packets dropped"},
-		"says so itself": {in: harness.JudgeInput{History: func() histories.History {
+		"says so itself": {in: judge.Input{History: func() histories.History {
 			b := good()
-			b.nemesis(histories.Note, harness.NoteInterrupted, "", "")
+			b.nemesis(histories.Note, histories.NoteInterrupted, "", "")
 			return b.h
 		}()}, checkers: []checker.Checker{fine}, says: "the run was interrupted"},
-		"not recovered": {in: harness.JudgeInput{History: func() histories.History {
+		"not recovered": {in: judge.Input{History: func() histories.History {
 			b := good()
-			b.nemesis(histories.Note, harness.NoteRecovery, "", "")
+			b.nemesis(histories.Note, histories.NoteRecovery, "", "")
 			b.err("not well after 60s: nobody leads")
 			return b.h
 		}()}, checkers: []checker.Checker{fine}, says: "nobody leads"},
 	} {
-		got := judge(c.in, c.checkers...)
-		require.Equal(t, harness.ExitUnknown, got.Exit, name)
+		got := judged(c.in, c.checkers...)
+		require.Equal(t, judge.ExitUnknown, got.Exit, name)
 		require.Contains(t, fmt.Sprint(got.Unknown), c.says, name)
 	}
 }
@@ -297,15 +311,15 @@ func TestOneEffectIsEnough(t *testing.T) {
 	b := good()
 	b.nemesis(histories.Inject, "kill", "n1", "")
 	b.nemesis(histories.Heal, "kill", "n1", "")
-	got := judge(harness.JudgeInput{History: b.h, Faults: []string{"kill"}}, fine)
-	require.Equal(t, harness.ExitValid, got.Exit)
+	got := judged(judge.Input{History: b.h, Faults: []string{"kill"}}, fine)
+	require.Equal(t, judge.ExitValid, got.Exit)
 	require.Len(t, got.Faults, 2)
 }
 
 // Without a manifest there is no contract, and every anomaly is excluded.
 func TestNoContract(t *testing.T) {
-	require.Equal(t, harness.ExitPermitted, judge(harness.JudgeInput{History: good().h, Config: retrying()}, duplicate).Exit)
-	require.Equal(t, harness.ExitInvalid, judge(harness.JudgeInput{History: good().h}, duplicate).Exit)
+	require.Equal(t, judge.ExitPermitted, judged(judge.Input{History: good().h, Promise: retrying().Promise()}, duplicate).Exit)
+	require.Equal(t, judge.ExitInvalid, judged(judge.Input{History: good().h}, duplicate).Exit)
 }
 
 // The list of a checker is bounded; the true number counts.
@@ -314,12 +328,12 @@ func TestCounts(t *testing.T) {
 		Verdict: checker.Invalid, Figures: map[string]float64{"duplicate": 5000},
 		Anomalies: []checker.Anomaly{{Class: checker.Duplicate, Explanation: "a", Witnesses: []int64{3}}, {Class: checker.Duplicate, Explanation: "b"}},
 	}
-	got := judge(harness.JudgeInput{History: good().h, Config: retrying()}, many, phantom)
+	got := judged(judge.Input{History: good().h, Promise: retrying().Promise()}, many, phantom)
 	require.Equal(t, []checker.Class{checker.Phantom, checker.Duplicate}, []checker.Class{got.Anomalies[0].Class, got.Anomalies[1].Class}, "what is excluded comes first")
 	require.EqualValues(t, 5000, got.Anomalies[1].Count)
 	require.Equal(t, []int64{3}, got.Anomalies[1].Witnesses)
 	require.Contains(t, got.Anomalies[1].Explanation, "a. Permitted: a retry after an answer that was lost")
-	require.Equal(t, harness.OpCounts{OK: 2}, got.Ops, "final reads are not counted")
+	require.Equal(t, histories.OpCounts{OK: 2}, got.Ops, "final reads are not counted")
 }
 
 // However many losses an event excuses, they do not hide one that it cannot have caused.
@@ -330,8 +344,8 @@ func TestManyPermittedHideNone(t *testing.T) {
 			b.h[len(b.h)-1-i].Part = 1
 		}
 	}
-	b.nemesis(histories.Note, contract.NoteGroup, "n1,n2", "led by n1 at epoch 1")
-	b.nemesis(histories.Note, contract.NoteGroup, "n3,n4", "led by n3 at epoch 1")
+	b.nemesis(histories.Note, histories.NoteGroup, "n1,n2", "led by n1 at epoch 1")
+	b.nemesis(histories.Note, histories.NoteGroup, "n3,n4", "led by n3 at epoch 1")
 	inGroup1(1)
 	for i := range int64(3000) {
 		b.send(histories.OK, 10+i, i)
@@ -339,16 +353,16 @@ func TestManyPermittedHideNone(t *testing.T) {
 	b.send(histories.OK, 9999, 0)
 	inGroup1(2)
 	b.nemesis(histories.Inject, "wipe:leader", "n1", "")
-	b.nemesis(histories.Note, contract.NotePromote, "n2", contract.Promotion{Epoch: 2, Leader: "n2", Forced: true}.String())
+	b.nemesis(histories.Note, histories.NotePromote, "n2", promoteText(histories.Promote{Epoch: 2, Forced: true}))
 	b.nemesis(histories.Heal, "wipe:leader", "n1", "wiped")
-	b.nemesis(histories.Note, harness.NoteLeader, "n2", "")
+	b.nemesis(histories.Note, histories.NoteLeader, "n2", "")
 	b.read(histories.Final, "n2", 100_000)
 	b.read(histories.Final, "n3", 100_001)
 	inGroup1(2)
 	cfg := async()
 	cfg.Groups = 2
-	got := judge(harness.JudgeInput{History: b.h, Config: cfg}, delivery.New())
-	require.Equal(t, harness.ExitInvalid, got.Exit)
+	got := judged(judge.Input{History: b.h, Promise: cfg.Promise()}, delivery.New())
+	require.Equal(t, judge.ExitInvalid, got.Exit)
 	require.EqualValues(t, 1, got.Anomalies[0].Count)
 	require.EqualValues(t, 3000, got.Anomalies[1].Count)
 }

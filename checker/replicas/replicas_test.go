@@ -7,6 +7,7 @@ import (
 
 	"github.com/assay-project/assay/checker"
 	"github.com/assay-project/assay/checker/replicas"
+	"github.com/assay-project/assay/histories"
 	"github.com/assay-project/assay/histories/histtest"
 )
 
@@ -259,6 +260,55 @@ func TestReplicas(t *testing.T) {
 			}
 			require.Equal(t, want, res.Verdict, res.Reason)
 		})
+	}
+}
+
+// What a fault can destroy is what its injection says, whatever the fault is called.
+func TestHarmExcusesTooFewCopies(t *testing.T) {
+	for _, c := range []struct {
+		fault         string
+		harm          histories.Harm
+		before, after bool // whether what was sent before the strike, and after its heal, may be on too few copies
+	}{
+		{"acid", histories.HarmNone, false, false},
+		{"acid", histories.HarmDisk, true, false},
+		{"acid", histories.HarmUnsynced, true, false},
+		{"acid", histories.HarmWrites, true, false},
+		{"acid", histories.HarmBits, true, true},
+		{"acid", histories.HarmLeadership, false, false},
+		{"wipe", histories.HarmNone, false, false},
+		{"wipe:leader", histories.HarmNone, false, false},
+		{"kill", histories.HarmDisk, true, false},
+		{"promote", histories.HarmBits, true, true},
+	} {
+		b := histtest.New()
+		b.Send(1, 0, 10).OK(0)
+		b.Did(histories.NewInject(c.fault, histories.Event{Strike: 1, Harm: c.harm}, "n2"))
+		b.Did(histories.NewHeal(c.fault, 1, "n2"))
+		b.Send(1, 0, 11).OK(1)
+		b.Whole(0, 10, 11)
+		b.Replica("n1", 0, 10, 11)
+		b.Replica("n2", 0)
+		res := replicas.New(replicas.Config{Copies: 2}).Check(t.Context(), b.History())
+		excused := map[int64]bool{10: true, 11: true}
+		for _, a := range res.Anomalies {
+			require.Equal(t, checker.WeakAckLie, a.Class)
+			delete(excused, a.Values[0])
+		}
+		require.Equal(t, []bool{c.before, c.after}, []bool{excused[10], excused[11]}, "%s that can destroy %s", c.fault, c.harm)
+	}
+}
+
+// Whoever moves the leadership makes replicas give up what the new leader lacks: all of them, and not only some.
+func TestHarmToLeadershipExcusesLoss(t *testing.T) {
+	for harm, want := range map[histories.Harm]checker.Verdict{histories.HarmLeadership: checker.Valid, histories.HarmNone: checker.Invalid} {
+		b := histtest.New()
+		b.Send(1, 0, 10).OK(0)
+		b.Did(histories.NewInject("coup", histories.Event{Strike: 1, Harm: harm, Instant: true}, "n2"))
+		b.Whole(0)
+		b.Replica("n1", 0)
+		b.Replica("n2", 0)
+		require.Equal(t, want, replicas.New(replicas.Config{Copies: 2}).Check(t.Context(), b.History()).Verdict, harm)
 	}
 }
 

@@ -163,6 +163,9 @@ func (b *Builder) nemesis(f, fault, nodes, effect string) {
 	b.add(op)
 }
 
+// Did adds what the nemesis or the harness did: an op of histories.NewInject and its like.
+func (b *Builder) Did(op histories.Op) { b.add(op) }
+
 // Leader notes that a node leads a partition.
 func (b *Builder) Leader(part int32, node string) {
 	op := histories.New(histories.Info, histories.NemesisProcess, histories.Note)

@@ -11,9 +11,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/assay-project/assay/checker"
+	"github.com/assay-project/assay/checker/contract"
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/harness"
-	"github.com/assay-project/assay/histories"
 	"github.com/assay-project/assay/harness/fakecluster"
+	"github.com/assay-project/assay/histories"
+	"github.com/assay-project/assay/histories/histtest"
 	"github.com/assay-project/assay/workloads/log"
 )
 
@@ -56,11 +60,89 @@ func TestConfig(t *testing.T) {
 	}
 	w := newWorkload(t, log.Config{})
 	require.Equal(t, "log", w.Name())
+	require.Equal(t, newWorkload(t, log.Config{Partitions: 3, Batch: 1}), w, "the defaults")
+}
+
+func TestParseConfig(t *testing.T) {
+	for _, c := range []struct {
+		options map[string]string
+		want    log.Config
+		says    string
+	}{
+		{nil, log.Config{Partitions: 3, Batch: 1}, ""},
+		{map[string]string{"partitions": "7", "batch": "1000", "read-from": "follower", "flush": "sync"}, log.Config{Partitions: 7, Batch: 1000, FromFollower: true}, ""},
+		{map[string]string{"read-from": "leader"}, log.Config{Partitions: 3, Batch: 1}, ""},
+		{map[string]string{"partitions": "10000"}, log.Config{Partitions: 10000, Batch: 1}, ""},
+		{map[string]string{"partitions": "0"}, log.Config{}, `option partitions="0": allowed are 1 to 10000`},
+		{map[string]string{"partitions": "10001"}, log.Config{}, `option partitions="10001": allowed are 1 to 10000`},
+		{map[string]string{"batch": "many"}, log.Config{}, `option batch="many": allowed are 1 to 1000`},
+		{map[string]string{"batch": "1001"}, log.Config{}, `option batch="1001": allowed are 1 to 1000`},
+		{map[string]string{"batch": ""}, log.Config{}, `option batch="": allowed are 1 to 1000`},
+	} {
+		got, err := log.ParseConfig(c.options)
+		require.Equal(t, c.want, got)
+		if c.says == "" {
+			require.NoError(t, err)
+			_, err = log.New(got)
+			require.NoError(t, err)
+			continue
+		}
+		require.EqualError(t, err, c.says)
+	}
+}
+
+// The checkers of the workload, and what counts: sends and polls, of which a send must have been acknowledged.
+func TestJudging(t *testing.T) {
+	rules := log.Judging(contract.Terms{})
 	var names []string
-	for _, c := range w.Checkers() {
+	for _, c := range rules.Checkers {
 		names = append(names, c.Name())
 	}
 	require.Equal(t, []string{"delivery", "order", "replicas", "linear", "availability"}, names)
+	require.Equal(t, judge.Evidence{Load: []string{"send", "poll"}, Acknowledged: []string{"send"}}, rules.Evidence)
+}
+
+// What a configuration promises decides what is an anomaly: too few copies, a stale read, a long silence.
+func TestJudgingByTerms(t *testing.T) {
+	copies := histtest.New()
+	copies.Send(1, 0, 10).OK(0)
+	copies.Whole(0, 10)
+	copies.Replica("n1", 0, 10)
+	copies.Replica("n2", 0)
+	stale := histtest.New()
+	stale.Send(1, 0, 10).OK(0)
+	stale.Poll(2, 0, 0).OK(0)
+	stale.Whole(0, 10)
+	silent := histtest.New()
+	for i := range 40 {
+		silent.At(time.Duration(i) * time.Second)
+		silent.Send(100+i, 0, int64(10+i)).Info()
+	}
+	silent.Whole(0)
+	for _, c := range []struct {
+		h      histories.History
+		class  checker.Class
+		bad    contract.Terms
+		excuse contract.Terms
+	}{
+		{copies.History(), checker.WeakAckLie, contract.Terms{Copies: 2}, contract.Terms{Copies: 1}},
+		{stale.History(), checker.StaleRead, contract.Terms{LinearReads: true}, contract.Terms{}},
+		{silent.History(), checker.Stall, contract.Terms{}, contract.Terms{NoAcks: true}},
+	} {
+		bad := checker.Run(t.Context(), c.h, log.Judging(c.bad).Checkers...)
+		require.Equal(t, 1, bad.Count(c.class), "%s: %v", c.class, bad.Anomalies())
+		excused := checker.Run(t.Context(), c.h, log.Judging(c.excuse).Checkers...)
+		require.Zero(t, excused.Count(c.class), c.class)
+	}
+}
+
+// What the engine records of an answer, and what a failed op means.
+func TestFunctions(t *testing.T) {
+	found := harness.FieldHW | harness.FieldMsgs
+	require.Equal(t, []harness.Function{
+		{Name: "send", Answer: harness.FieldOffset | harness.FieldMsgs}, {Name: "poll", ReadOnly: true, Answer: found},
+		{Name: "final", ReadOnly: true, Answer: found}, {Name: "scan", ReadOnly: true, Answer: found},
+	}, newWorkload(t, log.Config{}).Functions())
 }
 
 // Sends and polls are equal in number, values are unique, partitions are all used.
@@ -160,14 +242,54 @@ func TestFollowers(t *testing.T) {
 }
 
 func TestFinals(t *testing.T) {
-	w := newWorkload(t, log.Config{Partitions: 3})
-	var got []string
-	for _, op := range w.Finals(fakecluster.New(fakecluster.Options{}, 2, 1)) {
-		require.Equal(t, histories.Invoke, op.Type)
-		require.Zero(t, op.From)
-		got = append(got, strings.TrimSpace(op.F+" "+string('0'+rune(op.Part))+" "+op.Node))
+	texts := func(stage []harness.FinalRead) (got []string) {
+		for _, read := range stage {
+			op := read.Op
+			require.Equal(t, histories.Invoke, op.Type)
+			require.Zero(t, op.From)
+			require.NotNil(t, read.Next, "it is read in chunks")
+			got = append(got, strings.TrimSpace(op.F+" "+string('0'+rune(op.Part))+" "+op.Node))
+		}
+		return got
 	}
-	require.Equal(t, []string{"final 0", "final 1", "final 2", "scan 0 n1", "scan 0 n2", "scan 1 n3", "scan 2 n1", "scan 2 n2"}, got)
+	c := fakecluster.New(fakecluster.Options{}, 2, 1)
+	stages := newWorkload(t, log.Config{Partitions: 3}).Finals(c)
+	require.Len(t, stages, 2, "the scans begin when all final reads have ended")
+	require.Equal(t, []string{"final 0", "final 1", "final 2"}, texts(stages[0]))
+	require.Equal(t, []string{"scan 0 n1", "scan 0 n2", "scan 1 n3", "scan 2 n1", "scan 2 n2"}, texts(stages[1]))
+
+	stages = newWorkload(t, log.Config{Partitions: 2, NoScans: true}).Finals(c)
+	require.Equal(t, []string{"final 0", "final 1"}, texts(stages[0]))
+	require.Empty(t, slices.Concat(stages[1:]...))
+}
+
+// A final read asks from where the answer ended, until the end that the answer stated.
+func TestFinalReadsOn(t *testing.T) {
+	read := newWorkload(t, log.Config{}).Finals(fakecluster.New(fakecluster.Options{}, 1))[0][0]
+	for _, c := range []struct {
+		from, hw int64
+		msgs     []histories.Message
+		next     int64
+		done     bool
+	}{
+		{0, 0, nil, 0, true},
+		{0, 5, nil, 0, false},
+		{0, 5, histtest.Msgs(0, 10, 11), 2, false},
+		{2, 5, histtest.Msgs(2, 12, 13, 14), 5, true},
+		{2, 5, histtest.Msgs(3, 13), 4, false},
+		{4, 5, histtest.Msgs(1, 11), 4, false},
+		{4, 3, nil, 4, true},
+		{0, 3, histtest.Msgs(0, 10, 11, 12, 13), 4, true},
+	} {
+		asked := read.Op
+		asked.From = c.from
+		answer := asked
+		answer.Type, answer.HW, answer.Msgs = histories.OK, c.hw, c.msgs
+		next, done := read.Next(asked, answer)
+		require.Equal(t, c.done, done, "%+v", c)
+		asked.From = c.next
+		require.Equal(t, asked, next, "%+v", c)
+	}
 }
 
 // late is a cluster whose topic can be created only after some tries.
@@ -201,15 +323,19 @@ func TestSetup(t *testing.T) {
 
 // The workload and its checkers fit together: a run on a good cluster is valid, and one that loses what it acknowledged is not.
 func TestRunIsJudged(t *testing.T) {
+	linear := contract.Promise{LinearReads: func(contract.Facts) bool { return true }}
+	copies := linear
+	copies.Copies = 2
 	for name, c := range map[string]struct {
-		lose bool
-		cfg  log.Config
-		exit int
+		lose    bool
+		cfg     log.Config
+		promise contract.Promise
+		exit    int
 	}{
-		"good":           {cfg: log.Config{Partitions: 2, LinearReads: true, Copies: 2}, exit: harness.ExitValid},
-		"good, batches":  {cfg: log.Config{Partitions: 1, Batch: 5, LinearReads: true}, exit: harness.ExitValid},
-		"good, follower": {cfg: log.Config{FromFollower: true}, exit: harness.ExitValid},
-		"loses":          {cfg: log.Config{Partitions: 2}, lose: true, exit: harness.ExitInvalid},
+		"good":           {cfg: log.Config{Partitions: 2}, promise: copies, exit: judge.ExitValid},
+		"good, batches":  {cfg: log.Config{Partitions: 1, Batch: 5}, promise: linear, exit: judge.ExitValid},
+		"good, follower": {cfg: log.Config{FromFollower: true}, exit: judge.ExitValid},
+		"loses":          {cfg: log.Config{Partitions: 2}, lose: true, exit: judge.ExitInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -229,7 +355,7 @@ func TestRunIsJudged(t *testing.T) {
 					Seed: 1, Cluster: fakecluster.New(opt, 3), Workload: w, Time: 10 * time.Second, Rate: 100, Clients: 3, Recorder: rec,
 				})
 				require.NoError(t, err)
-				got := harness.Judge(t.Context(), harness.JudgeInput{History: rec.History(), Checkers: w.Checkers()})
+				got := judge.Judge(t.Context(), judge.Input{History: rec.History(), Promise: c.promise, Rules: log.Judging})
 				require.Equal(t, c.exit, got.Exit, "%v %v", got.Unknown, got.Anomalies)
 				if c.lose {
 					require.Positive(t, got.Report.Count("lost-write"))

@@ -1,7 +1,10 @@
 package logview
 
 import (
+	"context"
+	"iter"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -79,6 +82,69 @@ func TestFaults(t *testing.T) {
 	}, v.Strikes)
 	require.Len(t, v.Between(10e6, 11e6), 1)
 	require.Equal(t, "kill n2 at 0.002s", v.Between(10e6, 11e6)[0].String())
+}
+
+// counted counts how often it is read.
+type counted struct {
+	histories.Reader
+	reads *int
+}
+
+func (c counted) Ops() iter.Seq[*histories.Op] {
+	*c.reads++
+	return c.Reader.Ops()
+}
+
+// Whoever judges a cached history gets the one view of it, and the history is read for it once.
+func TestCache(t *testing.T) {
+	b := histtest.New()
+	b.Send(1, 0, 10).OK(0)
+	b.Send(1, 0, 10).OK(1)
+	b.Whole(0, 10)
+	reads := 0
+	cached, view := Cache(counted{b.History(), &reads})
+	require.Equal(t, 1, reads)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, ctx := range []context.Context{t.Context(), over} {
+		got, err := Build(ctx, cached)
+		require.NoError(t, err)
+		require.Same(t, view, got)
+	}
+	_, err := BuildSound(t.Context(), cached)
+	require.ErrorContains(t, err, "value 10 was sent twice", "a problem of the history is one for whoever asks")
+	again, same := Cache(cached)
+	require.Same(t, view, same)
+	require.Equal(t, 1, reads)
+	require.Equal(t, b.History(), histories.History(slices.Collect(func(yield func(histories.Op) bool) {
+		for op := range again.Ops() {
+			yield(*op)
+		}
+	})), "it is still the history")
+
+	other, err := Build(t.Context(), b.History())
+	require.NoError(t, err)
+	require.NotSame(t, view, other)
+	require.Equal(t, view, other)
+}
+
+// What is in the truth of a partition is what the chains of it hold, and nothing of a chain that is not complete.
+func TestTruthIsOfCompleteChains(t *testing.T) {
+	b := histtest.New()
+	b.Batch(1, 0, 10, 11, 12).OK(0)
+	b.Final(5, 0, 0).OK(3, histtest.Msgs(0, 10, 11)...) // one is missing, and the reader never comes back
+	b.Final(6, 0, 0).OK(1, histtest.Msgs(0, 10)...)
+	v, err := Build(t.Context(), b.History())
+	require.NoError(t, err)
+	truth := v.Parts[0].Truth
+	require.True(t, truth.Known)
+	require.Len(t, truth.Chains, 1)
+	require.Equal(t, []bool{true, false, false}, []bool{v.InTruth(0), v.InTruth(1), v.InTruth(2)})
+	require.Equal(t, []bool{false, true, true}, []bool{v.Lost(0), v.Lost(1), v.Lost(2)})
+	require.True(t, v.Strong(11))
+	require.EqualValues(t, 1e6, v.SentAt(12))
+	require.Zero(t, v.SentAt(99))
+	require.False(t, v.Strong(99))
 }
 
 func TestSeconds(t *testing.T) {

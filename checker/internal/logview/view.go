@@ -313,6 +313,13 @@ func (v *View) Lost(i int32) bool {
 	return t.Known && !v.inTruth[i] && s.Done < t.Began
 }
 
+// SentAfter reports whether a message was sent to p, and its send not over when p's truth began, so that the truth need not hold it and says nothing
+// about it if it does not. Open sends count as over.
+func (v *View) SentAfter(value int64, p *Part) bool {
+	i := v.SendOf(value)
+	return i >= 0 && v.Sends[i].Part == p.ID && p.Truth.Known && v.Sends[i].Done >= p.Truth.Began
+}
+
 // Count returns how many sends ended as t.
 func (v *View) Count(t histories.Type) int {
 	n := 0

@@ -1,8 +1,8 @@
 package promise_test
 
 import (
+	"fmt"
 	"math"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,14 +38,20 @@ func after(c promise.Config, f contract.Facts) contract.Contract {
 	return k
 }
 
-// harms are what the faults of the tables below can destroy.
-var harms = map[string]histories.Harm{
-	"wipe": histories.HarmDisk, "power": histories.HarmUnsynced, "corrupt": histories.HarmBits, "fsync": histories.HarmWrites, "full": histories.HarmWrites,
+// happened are the facts of a history in which faults strike n1, with what their names of old mean.
+func happened(names ...string) contract.Facts {
+	var h histories.History
+	for i, name := range names {
+		op := histories.New(histories.Info, histories.NemesisProcess, histories.Inject)
+		op.Index, op.Fault, op.Node = int64(i), name, "n1"
+		h = append(h, op)
+	}
+	return contract.FactsOf(histories.EventsOf(h))
 }
 
 // hit is a damage from second at to second until; until 0: for good.
 func hit(fault, node string, led bool, at, until int64) contract.Damage {
-	d := contract.Damage{Harm: harms[fault], Node: node, Led: led, From: at * sec, Until: until * sec}
+	d := contract.Damage{Harm: happened(fault).Damages[0].Harm, Node: node, Led: led, From: at * sec, Until: until * sec}
 	if until == 0 {
 		d.Until = math.MaxInt64
 	}
@@ -67,7 +73,11 @@ var (
 
 // without are faults that destroy nothing.
 func without(names ...string) contract.Facts {
-	return contract.Facts{Operated: slices.Contains(names, "promote")}
+	f := happened(names...)
+	if len(f.Damages) > 0 {
+		panic(fmt.Sprintf("%q can destroy something", names))
+	}
+	return contract.Facts{Operated: f.Operated}
 }
 
 func classes(k contract.Contract) []checker.Class {
@@ -215,7 +225,7 @@ func with2Copies(c promise.Config) promise.Config {
 
 // with adds a fault that destroys nothing.
 func with(f contract.Facts, fault string) contract.Facts {
-	f.Operated = f.Operated || fault == "promote"
+	f.Operated = f.Operated || without(fault).Operated
 	return f
 }
 
@@ -258,10 +268,68 @@ func TestParse(t *testing.T) {
 	c, err = promise.Parse(promise.MasterSlave, 3, nil)
 	require.NoError(t, err)
 	require.Equal(t, promise.Default(promise.MasterSlave, 3), c)
-	for _, bad := range []map[string]string{
-		{"replication": "semi"}, {"flush": ""}, {"visible": "x"}, {"acks": "2"}, {"copies": "two"}, {"copies": "0"}, {"retries": "-1"}, {"groups": "0"}, {"idempotence": "maybe"},
+	for _, bad := range []struct{ key, value, says string }{
+		{"replication", "semi", `replication="semi": want one of ["async" "sync"]`}, {"flush", "", `flush="": want one of ["async" "sync" "leader"]`},
+		{"visible", "x", `visible="x": want one of ["replicated" "appended"]`}, {"acks", "2", `acks="2": want one of ["all" "1" "0" "-1"]`},
+		{"read-from", "anybody", `read-from="anybody": want one of ["leader" "follower"]`},
+		{"copies", "two", `copies="two" is no number`}, {"copies", "0", "copies=0"}, {"retries", "-1", "retries=-1"}, {"groups", "0", "groups=0"},
+		{"idempotence", "maybe", `idempotence="maybe": want true or false`},
 	} {
-		_, err := promise.Parse(promise.MasterSlave, 3, bad)
-		require.Error(t, err, "%v", bad)
+		_, err := promise.Parse(promise.MasterSlave, 3, map[string]string{bad.key: bad.value})
+		require.ErrorContains(t, err, bad.says)
 	}
+}
+
+// What a fault can destroy is what the history says of it: one that nobody knows by name is a wipe if it takes the disk, and nothing if it takes nothing.
+func TestHarmDecides(t *testing.T) {
+	contractOf := func(c promise.Config, fault string, harm histories.Harm) contract.Contract {
+		ops := []histories.Op{
+			histories.NewGroupNote(0, "n1", "n2", "n3"), histories.NewInject(fault, histories.Event{Strike: 1, Harm: harm}, "n1"),
+			histories.NewHeal(fault, 1, "n1"), histories.NewNote(histories.NoteCaughtUp, "n1"),
+		}
+		for i := range ops {
+			ops[i].Index, ops[i].Time = int64(i), int64(i)*10*sec
+		}
+		return after(c, contract.FactsOf(histories.EventsOf(histories.History(ops))))
+	}
+	for _, c := range []promise.Config{async("async"), async("sync"), sync(2, "async"), sync(2, "sync"), appended(sync(2, "leader"))} {
+		for _, harm := range []histories.Harm{histories.HarmDisk, histories.HarmUnsynced, histories.HarmBits, histories.HarmWrites, histories.HarmNone} {
+			known := map[histories.Harm]string{
+				histories.HarmDisk: "wipe", histories.HarmUnsynced: "power", histories.HarmBits: "corrupt", histories.HarmWrites: "fsync", histories.HarmNone: "kill",
+			}[harm]
+			require.Equal(t, contractOf(c, known, harm).Permissions(), contractOf(c, "acid:leader", harm).Permissions(), "%v %s", c, harm)
+		}
+		require.Empty(t, contractOf(c, "wipe:leader", histories.HarmNone).Permissions(), "the name says nothing")
+	}
+	wiped := contractOf(async("sync"), "acid", histories.HarmDisk)
+	for sent, want := range map[int64]bool{5: true, 31: true, 33: false} { // it lasts from second 10 until it had caught up, at 30, and everybody knew
+		ok, _ := wiped.Covers(checker.LostWrite, contract.Case{Seen: 60 * sec, Sent: sent * sec})
+		require.Equal(t, want, ok, sent)
+	}
+}
+
+// How many copies an acknowledgement means, and whether reads are linearizable, is promised too.
+func TestTerms(t *testing.T) {
+	acks := func(c promise.Config, acks string) promise.Config { c.Acks = acks; return c }
+	followers := func(c promise.Config) promise.Config { c.FollowerReads = true; return c }
+	for _, c := range []struct {
+		what  string
+		cfg   promise.Config
+		facts contract.Facts
+		want  contract.Terms
+	}{
+		{"async", async("async"), facts(), contract.Terms{Copies: 1, LinearReads: true}},
+		{"sync", sync(2, "async"), facts(), contract.Terms{Copies: 2, LinearReads: true}},
+		{"acks=1", acks(sync(2, "async"), "1"), facts(), contract.Terms{Copies: 1}},
+		{"acks=0", acks(sync(2, "async"), "0"), facts(), contract.Terms{Copies: 1, NoAcks: true}},
+		{"acks=1, visible=appended", appended(acks(sync(2, "async"), "1")), facts(), contract.Terms{Copies: 1, LinearReads: true}},
+		{"reads of followers", followers(sync(3, "async")), facts(), contract.Terms{Copies: 3}},
+		{"faults that move nobody", sync(2, "async"), without("kill", "partition"), contract.Terms{Copies: 2, LinearReads: true}},
+		{"a promote", sync(2, "async"), promoted(facts(), safe), contract.Terms{Copies: 2}},
+		{"a promote of the present leader", sync(2, "async"), promoted(facts(), again), contract.Terms{Copies: 2}},
+	} {
+		_, terms := c.cfg.Promise().After(c.facts)
+		require.Equal(t, c.want, terms, c.what)
+	}
+	require.Equal(t, 4, cfg(func(c *promise.Config) { c.Groups = 4 }).Promise().Groups)
 }
