@@ -12,7 +12,8 @@ import (
 
 const module = "github.com/assay-project/assay"
 
-// layer says what the packages below a folder may import of this module ("x" means x and below, "=x" only x; "." is the folder of the package's sibling group).
+// layer says what the packages below a folder may import of this module ("x" means x and below, "=x" only x). A package
+// may also import what is below its own layer.
 type layer struct {
 	of   string
 	may  []string
@@ -35,7 +36,8 @@ var layers = []layer{
 	{of: "internal/vfs", may: nil, why: "the disk knows nobody", libs: true},
 	{of: "internal/netsim", may: nil, why: "the network knows nobody", libs: true},
 	{of: "internal/agent", may: nil, why: "the agent knows only its container", libs: true},
-	{of: "internal/owner", may: nil, why: "it knows processes only", libs: true},
+	{of: "internal/osproc", may: nil, why: "it knows the system's processes only", libs: true},
+	{of: "internal/owner", may: []string{"internal/osproc"}, why: "it knows processes only", libs: true},
 	{of: "internal/program", may: nil, why: "it knows executables only", libs: true},
 	{of: "internal/bench", may: []string{"broker"}, why: "it measures the broker, and judges nothing", libs: true},
 	{of: "internal/dockertest", may: []string{"internal"}, why: "it helps tests", libs: true},
@@ -120,8 +122,7 @@ func (l layer) forbids(pkg, imp string) string {
 		}
 		return ""
 	}
-	own := strings.TrimPrefix(l.of, "=")
-	if !under(local, own) && !slices.ContainsFunc(l.may, func(may string) bool { return under(local, may) }) {
+	if !under(local, l.of) && !slices.ContainsFunc(l.may, func(may string) bool { return under(local, may) }) {
 		return pkg + " imports " + local + ": " + l.why
 	}
 	for _, s := range siblings {
