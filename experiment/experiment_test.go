@@ -320,6 +320,7 @@ func TestCatalog(t *testing.T) {
 		require.NotEmpty(t, f.Doc)
 		require.NotContains(t, f.Roles, "greatest")
 	}
-	require.Equal(t, []string{EnvSim, EnvDocker}, envs["kill"])
+	require.Equal(t, []string{EnvSim, EnvDocker, EnvLocal}, envs["kill"])
+	require.Equal(t, []string{EnvSim, EnvDocker}, envs["partition"])
 	require.Equal(t, []string{EnvSim}, envs["power"])
 }

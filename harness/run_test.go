@@ -38,11 +38,13 @@ func run(ctx context.Context, t *testing.T, c harness.Cluster, faults string, ch
 	t.Helper()
 	w, err := log.New(log.Config{Partitions: 2})
 	require.NoError(t, err)
-	specs, err := nemesis.ParseList(faults)
+	set, err := nemesis.NewSet(nemesis.Stock()...)
 	require.NoError(t, err)
-	plan, err := nemesis.MakePlan(nemesis.PlanConfig{Seed: 5, Faults: specs, Time: 20 * time.Second, Interval: 5 * time.Second})
+	specs, err := set.ParseList(faults)
 	require.NoError(t, err)
-	n, err := nemesis.New(plan)
+	plan, err := set.MakePlan(nemesis.PlanConfig{Seed: 5, Faults: specs, Time: 20 * time.Second, Interval: 5 * time.Second})
+	require.NoError(t, err)
+	n, err := set.New(plan)
 	require.NoError(t, err)
 	start := time.Now()
 	var file bytes.Buffer
@@ -239,7 +241,9 @@ func TestOpTimeout(t *testing.T) {
 
 func planned(t *testing.T, strikes ...harness.Strike) harness.Nemesis {
 	t.Helper()
-	n, err := nemesis.New(harness.Plan{Strikes: strikes})
+	set, err := nemesis.NewSet(nemesis.Stock()...)
+	require.NoError(t, err)
+	n, err := set.New(harness.Plan{Strikes: strikes})
 	require.NoError(t, err)
 	return n
 }

@@ -243,7 +243,7 @@ func TestMeasure(t *testing.T) {
 	require.Equal(t, histories.OpCounts{OK: 2, Info: 1}, st.Functions[0].Ops)
 	require.InDelta(t, float64(20*time.Millisecond), float64(st.Functions[0].Latency.Max), float64(50*time.Microsecond))
 	require.Equal(t, []string{"send", "poll", "final", "scan"}, []string{st.Functions[0].F, st.Functions[1].F, st.Functions[2].F, st.Functions[3].F})
-	require.Equal(t, Gap{From: 102 * time.Millisecond, To: 3020 * time.Millisecond}, st.SendGap)
+	require.Equal(t, Gap{From: 102 * time.Millisecond, To: 3020 * time.Millisecond}, st.Functions[0].Gap)
 	require.Equal(t, 100*time.Millisecond, st.LoadFrom)
 	require.Equal(t, 3020*time.Millisecond, st.LoadTo)
 	require.Equal(t, int64(1), st.Seconds[2].Ops.Info)
@@ -256,7 +256,7 @@ func TestMeasureGapAtTheEnd(t *testing.T) {
 	h := histories.History{histories.New(histories.Invoke, 0, histories.Send), histories.New(histories.Fail, 0, histories.Send)}
 	h[1].Index, h[1].Time = 1, int64(9*time.Second)
 	st := Measure(h)
-	require.Equal(t, 9*time.Second, st.SendGap.Length())
+	require.Equal(t, 9*time.Second, st.Functions[0].Gap.Length())
 	open := h[:1]
 	require.Equal(t, histories.OpCounts{Info: 1}, Measure(open).Functions[0].Ops)
 }
