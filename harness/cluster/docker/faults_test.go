@@ -196,6 +196,37 @@ func TestRulesHoldBeforeANodeListens(t *testing.T) {
 	require.True(t, r.reaches("n1", "n2"))
 }
 
+// TestOwnRulesOutliveARestart: the rules that a node's own container carries out, which are drops of what it receives and delays of what it sends, are in
+// force again after a restart.
+func TestOwnRulesOutliveARestart(t *testing.T) {
+	r := startRig(t, 2)
+	cut, late := nodeTo("n2", "n1"), nodeTo("n1", "n2")
+	cut.Drop = true
+	late.DelayMin, late.DelayMax = 20*time.Millisecond, 30*time.Millisecond
+	restart := func(stop func(context.Context, harness.NodeID) (harness.Effect, error)) {
+		_, err := stop(t.Context(), "n1")
+		require.NoError(t, err)
+		require.NoError(t, r.c.Boot(t.Context(), "n1"))
+	}
+	heal := r.shape(cut)
+	for range 2 {
+		restart(r.c.Kill)
+		require.Zero(t, r.hears("n2", "n1"))
+	}
+	restart(r.c.Wipe)
+	require.Zero(t, r.hears("n2", "n1"))
+	require.Equal(t, int64(3000), r.undo(heal).Count, "what is dropped after a restart counts, too")
+	restart(r.c.Kill)
+	require.Equal(t, 1000, r.hears("n2", "n1"), "what has been healed stays so")
+
+	heal = r.shape(late)
+	restart(r.c.Shutdown)
+	got := r.ask("n1", request{Op: "rtt", Addr: r.addr("n2"), N: 3, Timeout: time.Second})
+	require.Empty(t, got.Err)
+	require.GreaterOrEqual(t, got.RTT[0], 20*time.Millisecond)
+	require.Contains(t, r.undo(heal).Text, "packets delayed")
+}
+
 func TestRulesOfANodeThatIsDown(t *testing.T) {
 	r := startRig(t, 2)
 	_, err := r.c.Kill(t.Context(), "n1")

@@ -42,6 +42,7 @@ type node struct {
 	paused      int       // how many pauses hold it
 	frozen      time.Time // since when, when paused
 	applied     []byte    // the rules in force inside, encoded; nil: none
+	stored      []byte    // the file of rules in the container, which are in force from its next start on; nil: none
 }
 
 // end is how a node came to be down.
@@ -88,7 +89,7 @@ func (c *Cluster) create(ctx context.Context, e *engine, n *node) error {
 	if err != nil {
 		return fmt.Errorf("create container %s: %w", n.name, err)
 	}
-	n.containerID = created.GetContainerID()
+	n.containerID, n.stored = created.GetContainerID(), nil
 	return nil
 }
 
@@ -143,13 +144,15 @@ func (c *Cluster) boot(ctx context.Context, e *engine, n *node) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	rules, err := c.rules.of(n.id, c.address).Encode()
+	set := c.rules.of(n.id, c.address)
+	rules, err := set.Encode()
 	if err != nil {
 		return fmt.Errorf("write down the active rules: %w", err)
 	}
 	step, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTime)
 	defer cancel()
-	if !bytes.Equal(rules, n.applied) && (n.applied != nil || c.rules.any()) {
+	// What the agent was told in the meantime died with the process: only the file counts.
+	if !bytes.Equal(rules, n.stored) && (n.stored != nil || len(set.Rules) > 0) {
 		archive, err := tarOf(tarFile{agent.RulesPath[1:], 0o644, rules})
 		if err != nil {
 			return err
@@ -158,6 +161,7 @@ func (c *Cluster) boot(ctx context.Context, e *engine, n *node) error {
 		if err != nil {
 			return fmt.Errorf("hand node %s the active rules: %w", n.id, err)
 		}
+		n.stored = rules
 	}
 	since := time.Now()
 	if _, err := e.api.ContainerStart(step, n.name, client.ContainerStartOptions{}); err != nil {
@@ -246,8 +250,8 @@ func (e *engine) state(ctx context.Context, n *node) (container.State, error) {
 	return *info.Container.State, nil
 }
 
-// diskSize is how many bytes a node has on its disk: on its volume, or where it has none in what its container changed. Files that the agent
-// wrote into the container are not the node's.
+// diskSize is how many bytes a node has on its disk: on its volume, or, where it has none, in what its container changed. The
+// agent's files in the container are not the node's.
 func (e *engine) diskSize(ctx context.Context, n *node) (int64, error) {
 	if n.setup.data == "" {
 		info, err := e.api.ContainerInspect(ctx, n.name, client.ContainerInspectOptions{Size: true})
@@ -257,7 +261,7 @@ func (e *engine) diskSize(ctx context.Context, n *node) (int64, error) {
 		if info.Container.SizeRw == nil {
 			return 0, fmt.Errorf("ask for the size of container %s: the engine tells none", n.name)
 		}
-		return max(0, *info.Container.SizeRw-n.setup.files), nil
+		return max(0, *info.Container.SizeRw-n.setup.files-int64(len(n.stored))), nil
 	}
 	copied, err := e.api.CopyFromContainer(ctx, n.name, client.CopyFromContainerOptions{SourcePath: n.setup.data})
 	if err != nil {
