@@ -20,7 +20,6 @@ import (
 	"github.com/moby/moby/api/types/build"
 	"github.com/moby/moby/client"
 
-	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/harness/target"
 )
 
@@ -63,10 +62,14 @@ func newImageMaker(ctx context.Context, e *engine, program string, logger *slog.
 
 // image returns the tag of a node's image, which it builds when the engine has none with this content.
 func (m *imageMaker) image(ctx context.Context, c target.Container) (string, error) {
-	if c.Image != "" || c.Build != nil {
-		return "", fmt.Errorf("images of other systems: %w", harness.ErrUnsupported)
+	switch {
+	case c.Build != nil:
+		return m.fromContext(ctx, c)
+	case c.Image != "":
+		return m.fromImage(ctx, c)
+	default:
+		return m.fromScratch(ctx)
 	}
-	return m.fromScratch(ctx)
 }
 
 // fromScratch returns the image that holds our program and nothing else.

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -66,6 +67,7 @@ func TestMain(m *testing.M) {
 // probes are a target whose nodes are testdata/probe. The zero value runs in the image that holds our program alone.
 type probes struct {
 	operator any
+	data     string // directory of their files; "": probeData
 	// container, if not nil, changes how a node is started.
 	container func(*target.Container)
 }
@@ -93,7 +95,7 @@ func (p probes) system(nodes int, at target.Place) *target.System {
 		return nil
 	}
 	sys.Container = func(n harness.NodeID) (target.Container, error) {
-		cfg := probe.Config{Listen: at.Addr(n, probePort), Data: probeData}
+		cfg := probe.Config{Listen: at.Addr(n, probePort), Data: cmp.Or(p.data, probeData)}
 		for _, n := range sys.Nodes {
 			cfg.Peers = append(cfg.Peers, at.Addr(n, probePort))
 		}
