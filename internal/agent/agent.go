@@ -21,13 +21,9 @@ const (
 	ContainerEnv = "ASSAY_CONTAINER"
 	// RulesPath is where RunNode looks for the rules that are active when the container starts. No file means no rules.
 	RulesPath = "/etc/assay/rules.json"
-	// ConfigEnv is the environment variable whose content run-node writes to the configuration file: that is faster than copying a
-	// file into a container that does not run.
-	ConfigEnv = "ASSAY_NODE_CONFIG"
-	// ConfigPath is where the node's configuration is.
-	ConfigPath = "/etc/assay/node.yaml"
-	// DataPath is where the node's volume is mounted.
-	DataPath = "/data"
+	// FilesEnv is the environment variable that holds the node's files (see EncodeFiles), which run-node writes: that is faster than
+	// copying them into a container that does not run.
+	FilesEnv = "ASSAY_NODE_FILES"
 )
 
 // Names of the subcommands, as the environment passes them.
@@ -36,11 +32,11 @@ const (
 	CmdCounters = "counters" // prints a Report of the present rules
 	CmdClear    = "clear"    // removes all rules; prints a Report of the removed ones
 	CmdDelay    = "delay"    // holds delayed packets back until no rule delays any more; meant to run detached
-	CmdRunNode  = "run-node" // applies RulesPath, then becomes `assay node --config FILE`
+	CmdRunNode  = "run-node" // writes the files of FilesEnv, applies RulesPath, and becomes the command that follows "--"
 )
 
 // errUsage is returned when the agent was called wrongly.
-var errUsage = errors.New("usage: assay agent apply|counters|clear|delay|run-node [--config FILE] [--rules FILE]")
+var errUsage = errors.New("usage: assay agent apply|counters|clear|delay, or assay agent run-node [--rules FILE] -- COMMAND [ARGUMENT]...")
 
 // Main runs one agent command and returns the exit code: 0, 1 after an error that it wrote to stderr, 2 after wrong usage.
 // On success run-node does not return: the process becomes the node.
@@ -64,9 +60,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	}
 	flags := flag.NewFlagSet("assay agent "+args[0], flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	config := flags.String("config", ConfigPath, "the node's configuration")
 	rules := flags.String("rules", RulesPath, "the rules that are active at the start")
-	if err := flags.Parse(args[1:]); err != nil || flags.NArg() > 0 {
+	if err := flags.Parse(args[1:]); err != nil || (flags.NArg() > 0) != (args[0] == CmdRunNode) {
 		return errUsage
 	}
 	if os.Getenv(ContainerEnv) == "" {
@@ -86,7 +81,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	case CmdDelay:
 		return serveDelays(stderr)
 	case CmdRunNode:
-		return runNode(*config, *rules, stderr)
+		return runNode(flags.Args(), *rules, stderr)
 	default:
 		return errUsage
 	}

@@ -101,7 +101,7 @@ func waitForNode() error {
 		if err != nil {
 			return fmt.Errorf("look at the container's first process: %w", err)
 		}
-		if !bytes.Contains(first, []byte("\x00"+CmdRunNode+"\x00")) {
+		if !isRunNode(first) {
 			return nil
 		}
 		if time.Now().After(end) {
@@ -111,39 +111,55 @@ func waitForNode() error {
 	}
 }
 
-// runNode applies the rules in the file, so that a node that comes back into a split never hears through it, and then becomes the
-// node. It returns only errors.
-func runNode(config, rules string, stderr io.Writer) error {
+// isRunNode reports whether a process whose arguments are cmdline (proc(5): each ends in a zero byte) is still run-node. Only the first arguments count:
+// the node's own may have the same words.
+func isRunNode(cmdline []byte) bool {
+	args := bytes.SplitN(cmdline, []byte{0}, 4)
+	return len(args) == 4 && string(args[1]) == "agent" && string(args[2]) == CmdRunNode
+}
+
+// runNode writes the node's files and applies the rules in a file, so that a node that comes back into a split never hears through it. Then it
+// becomes the node, whose command is looked for in PATH as a shell would. It returns only errors.
+func runNode(command []string, rules string, stderr io.Writer) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find the own executable: %w", err)
 	}
-	if err := writeConfig(config); err != nil {
+	path, err := exec.LookPath(command[0])
+	if err != nil {
+		return fmt.Errorf("start the node %q: %w", command, err)
+	}
+	if err := writeFiles(); err != nil {
 		return err
 	}
 	if err := applyFile(self, rules, stderr); err != nil {
 		return err
 	}
-	argv := []string{self, "node", "--config", config}
-	if err := syscall.Exec(self, argv, os.Environ()); err != nil {
-		return fmt.Errorf("start the node %q: %w", argv, err)
+	if err := syscall.Exec(path, command, os.Environ()); err != nil {
+		return fmt.Errorf("start the node %q: %w", command, err)
 	}
 	return nil
 }
 
-// writeConfig puts the configuration that came with the environment into its file.
-func writeConfig(path string) error {
-	config, ok := os.LookupEnv(ConfigEnv)
+// writeFiles writes the files that came with the environment.
+func writeFiles() error {
+	encoded, ok := os.LookupEnv(FilesEnv)
 	if !ok {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("write the node's configuration: %w", err)
+	files, err := DecodeFiles(encoded)
+	if err != nil {
+		return err
 	}
-	if err := os.WriteFile(path, []byte(config), 0o644); err != nil {
-		return fmt.Errorf("write the node's configuration: %w", err)
+	for path, content := range files {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fmt.Errorf("write the node's file %s: %w", path, err)
+		}
+		if err := os.WriteFile(path, content, 0o644); err != nil {
+			return fmt.Errorf("write the node's file %s: %w", path, err)
+		}
 	}
-	return os.Unsetenv(ConfigEnv)
+	return os.Unsetenv(FilesEnv)
 }
 
 func applyFile(self, path string, stderr io.Writer) error {

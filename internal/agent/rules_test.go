@@ -66,35 +66,6 @@ func TestDelaysAreDistinct(t *testing.T) {
 	require.Equal(t, []delay{{"s1", 1, 2}, {"s1", 1, 3}}, set.delays())
 }
 
-func TestMainOutsideAContainer(t *testing.T) {
-	t.Setenv(ContainerEnv, "")
-	for _, tc := range []struct {
-		args []string
-		code int
-		says string
-	}{
-		{nil, 2, "usage"},
-		{[]string{CmdApply, "surplus"}, 2, "usage"},
-		{[]string{CmdApply, "--nonsense"}, 2, "usage"},
-		{[]string{CmdApply}, 1, "refusing"},
-		{[]string{CmdClear}, 1, "refusing"},
-		{[]string{CmdRunNode}, 1, "refusing"},
-	} {
-		var out, errs bytes.Buffer
-		require.Equal(t, tc.code, Main(tc.args, strings.NewReader("{}"), &out, &errs), "%q", tc.args)
-		require.Contains(t, errs.String(), tc.says)
-		require.Empty(t, out.String())
-	}
-}
-
-func TestUnknownCommand(t *testing.T) {
-	t.Setenv(ContainerEnv, "1")
-	var out, errs bytes.Buffer
-	require.Equal(t, 2, Main([]string{"dance"}, strings.NewReader(""), &out, &errs))
-	require.Equal(t, 1, Main([]string{CmdApply}, strings.NewReader("not JSON"), &out, &errs))
-	require.Contains(t, errs.String(), "decode the rules")
-}
-
 // FuzzDecode: whatever is decoded is valid, and its encoding decodes to the same.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"rules":[{"id":"a","dir":"in","peer":"10.0.0.1","drop":true}]}`))

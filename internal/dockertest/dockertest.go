@@ -42,6 +42,7 @@ type Thing struct {
 	Kind, Name string
 	Labels     map[string]string
 	State      string // of a container: running, paused, exited, ...
+	Image      string // of a container: its ID
 }
 
 // Leftovers are all things whose label has the value. It is for the test's own goroutine, which it
@@ -69,21 +70,34 @@ func Find(ctx context.Context, label, value string) ([]Thing, error) {
 		return nil, err
 	}
 	for _, c := range containers.Items {
-		all = append(all, Thing{"container", c.ID, c.Labels, string(c.State)})
+		all = append(all, Thing{"container", c.ID, c.Labels, string(c.State), c.ImageID})
 	}
 	volumes, err := api.VolumeList(ctx, client.VolumeListOptions{Filters: ours})
 	if err != nil {
 		return nil, err
 	}
 	for _, v := range volumes.Items {
-		all = append(all, Thing{"volume", v.Name, v.Labels, ""})
+		all = append(all, Thing{"volume", v.Name, v.Labels, "", ""})
 	}
 	networks, err := api.NetworkList(ctx, client.NetworkListOptions{Filters: ours})
 	if err != nil {
 		return nil, err
 	}
 	for _, n := range networks.Items {
-		all = append(all, Thing{"network", n.Name, n.Labels, ""})
+		all = append(all, Thing{"network", n.Name, n.Labels, "", ""})
 	}
 	return all, nil
+}
+
+// ImageSize is how many bytes an image has.
+func ImageSize(t testing.TB, image string) int64 {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), askTime)
+	defer cancel()
+	api, err := client.New(client.FromEnv)
+	require.NoError(t, err)
+	defer api.Close()
+	info, err := api.ImageInspect(ctx, image)
+	require.NoError(t, err)
+	return info.Size
 }

@@ -137,10 +137,11 @@ func sweep(ctx context.Context, e *engine, unwanted func(labels map[string]strin
 	return s.report, errors.Join(s.errs...)
 }
 
-// removeContainer kills and removes, and waits for whoever else is removing it.
+// removeContainer kills and removes, and waits for whoever else is removing it. Volumes that the image asked for go with it: they have no name, and no label
+// by which they could be found later.
 func removeContainer(ctx context.Context, e *engine, id string) error {
 	for {
-		_, err := e.api.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true})
+		_, err := e.api.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
 		if gone(err) == nil {
 			return nil
 		}

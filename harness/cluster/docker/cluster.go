@@ -5,18 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
-	"github.com/moby/moby/client"
-
 	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/harness/target"
 )
 
 const (
@@ -24,198 +20,226 @@ const (
 	stepTime = 30 * time.Second
 	// holdTime bounds how long Stop waits for operations on nodes.
 	holdTime = 15 * time.Second
-	// dialTime bounds an attempt to connect.
-	dialTime = 5 * time.Second
-	// kafkaPort and peerPort are the same in all containers, each with an address of its own.
-	kafkaPort = "9092"
-	peerPort  = "9093"
+	// readyPoll is how often a cluster that starts is asked whether it is ready.
+	readyPoll = 20 * time.Millisecond
 )
 
 // ErrStopped is returned when a cluster is used after Stop.
 var ErrStopped = errors.New("the cluster has been stopped")
 
-// DialFunc opens connections to nodes by the addresses that they advertise.
-type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
-
-// system is what runs in the containers, told where its nodes are.
-type system interface {
-	// Nodes are the nodes, in order.
-	Nodes() []harness.NodeID
-	// Configs gives each node's configuration file.
-	Configs(addr func(harness.NodeID) netip.Addr) (map[harness.NodeID][]byte, error)
-	// Ready returns when the cluster can be used. admin is the operator's connection, which no rule shapes.
-	Ready(ctx context.Context, admin DialFunc) error
-	// Open returns the client of a process; each of its connections comes from dial.
-	Open(ctx context.Context, process int, dial DialFunc) (harness.Client, error)
+// Config describes a cluster in containers. Target, Config and RunID are required.
+type Config struct {
+	Target *target.Target
+	Config target.Config // of the target
+	RunID  string        // unique: it names and labels whatever is created; a-z, 0-9 and -
+	// LogDir gets <node>.log with what each node prints; "" keeps none.
+	LogDir string
+	Logger *slog.Logger // of the environment itself; nil: none
+	// Program is a static Linux executable for the engine's architecture that has assay's command "agent": assay itself, or another binary made
+	// with its command line. "" means the running executable, or, when it cannot be that one (a test, another system's), one built
+	// from assay's source.
+	Program string
 }
 
-// settings are what every cluster has, whatever system runs in it.
-type settings struct {
+// Cluster implements harness.Cluster and the abilities that containers have: not power cuts, not disk faults. Those of its target are
+// among its Parts. Its methods may be called concurrently.
+type Cluster struct {
+	target  string // its name, for errors
 	runID   string
 	logDir  string // "" keeps no logs
 	program string // see findProgram
 	publish bool   // reach nodes through published ports even where their own addresses lead to them
 	logger  *slog.Logger
-}
+	links   *links
+	rules   rulebook
 
-// machine is the cluster as the environment sees it: containers, networks and rules, whatever runs inside. Its methods may be called
-// concurrently.
-type machine struct {
-	settings
-	sys   system
-	links *links
-	rules rulebook
-	nodes []*node // in order; the slice does not change
+	// Both are set once, by New. The functions of target.Place may run before that.
+	sys   *target.System
+	nodes []*node // in order
 
-	mu      sync.Mutex // guards what follows; held for field access only
+	mu      sync.Mutex // guards what follows, and the setting of sys and nodes; held for field access only
 	stopped bool
 	starts  int                // starts that are under way
 	idle    chan struct{}      // closed when starts drops to 0
 	abort   context.CancelFunc // ends the start that is under way
 	engine  *engine            // nil before the first contact
+	subnet  netip.Prefix       // of the run's network; invalid before there is one
 	direct  bool               // nodes' addresses lead from here into the containers
 }
 
-func newMachine(s settings, sys system) (*machine, error) {
-	if err := checkRunID(s.runID); err != nil {
+var (
+	_ harness.Cluster      = (*Cluster)(nil)
+	_ harness.Composed     = (*Cluster)(nil)
+	_ harness.Killer       = (*Cluster)(nil)
+	_ harness.Wiper        = (*Cluster)(nil)
+	_ harness.Pauser       = (*Cluster)(nil)
+	_ harness.ClientShaper = (*Cluster)(nil)
+)
+
+// New makes a cluster of a target. Nothing is created, and the engine is not asked, before Start. A target whose configuration does not run
+// in containers is harness.ErrUnsupported.
+func New(cfg Config) (*Cluster, error) {
+	if cfg.Target == nil {
+		return nil, errors.New("a cluster in containers needs a target")
+	}
+	if err := checkName("run ID", cfg.RunID); err != nil {
 		return nil, err
 	}
-	m := &machine{settings: s, sys: sys, links: newLinks()}
-	for _, id := range sys.Nodes() {
-		m.nodes = append(m.nodes, &node{
-			id: id, name: "assay-" + s.runID + "-" + string(id), volume: "assay-" + s.runID + "-" + string(id),
-			turn: make(chan struct{}, 1),
-		})
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return m, nil
-}
-
-// checkRunID says whether the ID can be part of a container's name.
-func checkRunID(id string) error {
-	for _, r := range id {
-		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
-			return fmt.Errorf("run ID %q: only a-z, 0-9 and - may be in it, since it names containers", id)
-		}
+	c := &Cluster{
+		target: cfg.Target.Name, runID: cfg.RunID, logDir: cfg.LogDir, program: cfg.Program, logger: cfg.Logger, links: newLinks(),
 	}
-	if id == "" || len(id) > 64 {
-		return fmt.Errorf("run ID %q: it must have 1 to 64 characters", id)
+	sys, err := cfg.Target.New(cfg.Config, target.Place{Addr: c.addr, Dial: c.dial})
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	if err := checkSystem(sys); err != nil {
+		return nil, fmt.Errorf("target %s: %w", c.target, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sys = sys
+	for i, id := range sys.Nodes {
+		c.nodes = append(c.nodes, newNode(c.runID, id, firstHost+i))
+	}
+	return c, nil
 }
 
 // Nodes implements harness.Cluster.
-func (m *machine) Nodes() []harness.NodeID { return slices.Clone(m.sys.Nodes()) }
+func (c *Cluster) Nodes() []harness.NodeID { return slices.Clone(c.sys.Nodes) }
 
 // Start implements harness.Cluster. It fails at once when Stop is called meanwhile.
-func (m *machine) Start(ctx context.Context) error {
+func (c *Cluster) Start(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := m.beginStart(cancel); err != nil {
+	if err := c.beginStart(cancel); err != nil {
 		return err
 	}
-	defer m.endStart()
-	return m.start(ctx)
+	defer c.endStart()
+	return c.start(ctx)
 }
 
-func (m *machine) beginStart(abort context.CancelFunc) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func (c *Cluster) beginStart(abort context.CancelFunc) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
-	case m.stopped:
+	case c.stopped:
 		return ErrStopped
-	case m.starts > 0 || m.engine != nil:
+	case c.starts > 0 || c.engine != nil:
 		return errors.New("the cluster has been started before; make a new one")
 	}
-	m.starts, m.idle, m.abort = 1, make(chan struct{}), abort
+	c.starts, c.idle, c.abort = 1, make(chan struct{}), abort
 	return nil
 }
 
-func (m *machine) endStart() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.starts = 0
-	close(m.idle)
+func (c *Cluster) endStart() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.starts = 0
+	close(c.idle)
 }
 
-func (m *machine) start(ctx context.Context) error {
-	if m.logDir != "" {
-		if err := os.MkdirAll(m.logDir, 0o755); err != nil {
+func (c *Cluster) start(ctx context.Context) error {
+	if c.logDir != "" {
+		if err := os.MkdirAll(c.logDir, 0o755); err != nil {
 			return fmt.Errorf("make the directory of the nodes' logs: %w", err)
 		}
 	}
-	e, err := connect(ctx, m.logger)
+	e, err := connect(ctx, c.logger)
 	if err != nil {
 		return err
 	}
-	m.mu.Lock()
-	m.engine = e
-	m.mu.Unlock()
-	// The network comes before the image: it is what tells Clean that a run is about to use one.
-	if err := m.createNetwork(ctx, e); err != nil {
+	c.mu.Lock()
+	c.engine = e
+	c.mu.Unlock()
+	// The network comes before the images: it is what tells Clean that a run is about to use them.
+	if err := c.createNetwork(ctx, e); err != nil {
 		return err
 	}
-	image, err := ensureImage(ctx, e, m.program, m.logger)
-	if err != nil {
+	if err := c.prepare(ctx, e); err != nil {
 		return err
 	}
 	begin := time.Now()
-	configs, err := m.sys.Configs(m.address)
-	if err != nil {
-		return fmt.Errorf("configure the nodes: %w", err)
-	}
-	err = m.each(func(n *node) error {
+	err = c.each(func(n *node) error {
 		if err := n.lock(ctx); err != nil {
 			return err
 		}
 		defer n.unlock()
-		n.image, n.config = image, configs[n.id]
-		if err := m.create(ctx, e, n); err != nil {
+		if err := c.create(ctx, e, n); err != nil {
 			return err
 		}
-		return m.boot(ctx, e, n)
+		return c.boot(ctx, e, n)
 	})
 	if err != nil {
 		return err
 	}
-	m.logger.Debug("all containers run", "took", time.Since(begin))
-	if err := m.sys.Ready(ctx, m.dial); err != nil {
+	c.logger.Debug("all containers run", "took", time.Since(begin))
+	if err := c.sys.Await(ctx, readyPoll); err != nil {
 		return fmt.Errorf("the containers run, but the cluster does not serve: %w", err)
 	}
-	m.logger.Info("the cluster is ready", "env", "docker", "run", m.runID, "nodes", len(m.nodes), "took", time.Since(begin))
+	c.logger.Info("the cluster is ready", "env", "docker", "run", c.runID, "nodes", len(c.nodes), "took", time.Since(begin))
 	return nil
 }
 
-func (m *machine) createNetwork(ctx context.Context, e *engine) error {
+func (c *Cluster) createNetwork(ctx context.Context, e *engine) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	step, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTime)
 	defer cancel()
-	_, p, err := createNetwork(step, e, m.network(), labels(m.runID, nil))
+	_, p, err := createNetwork(step, e, c.network(), labels(c.runID, nil))
 	if err != nil {
 		return err
 	}
-	if len(m.nodes) > 255-firstHost-1 {
-		return fmt.Errorf("%d nodes do not fit into %v", len(m.nodes), p)
-	}
-	for i, n := range m.nodes {
-		n.addr = hostIn(p, firstHost+i)
-	}
-	m.mu.Lock()
-	m.direct = isLocal(hostIn(p, 1)) && !m.publish
-	m.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.subnet = p
+	c.direct = !c.publish && isLocal(hostIn(p, 1))
 	return nil
 }
 
+// prepare asks the target how each node starts, and makes the images.
+func (c *Cluster) prepare(ctx context.Context, e *engine) error {
+	maker, err := newImageMaker(ctx, e, c.program, c.logger)
+	if err != nil {
+		return err
+	}
+	for _, n := range c.nodes { // one after the other: most often all have the same image
+		if err := c.prepareNode(ctx, maker, n); err != nil {
+			return fmt.Errorf("node %s of target %s: %w", n.id, c.target, err)
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) prepareNode(ctx context.Context, maker *imageMaker, n *node) error {
+	if err := n.lock(ctx); err != nil {
+		return err
+	}
+	defer n.unlock()
+	wanted, err := c.sys.Container(n.id)
+	if err != nil {
+		return err
+	}
+	n.setup, err = newSetup(wanted)
+	if err != nil {
+		return err
+	}
+	n.setup.image, err = maker.image(ctx, wanted)
+	return err
+}
+
 // network is the name of the run's network.
-func (m *machine) network() string { return "assay-" + m.runID }
+func (c *Cluster) network() string { return "assay-" + c.runID }
 
 // Stop implements harness.Cluster: it removes whatever carries the run's label, so that it needs to know nothing of how far Start came.
-func (m *machine) Stop(ctx context.Context) error {
-	m.mu.Lock()
-	m.stopped = true
-	idle, abort := m.idle, m.abort
-	m.mu.Unlock()
+func (c *Cluster) Stop(ctx context.Context) error {
+	c.mu.Lock()
+	c.stopped = true
+	idle, abort := c.idle, c.abort
+	c.mu.Unlock()
 	if abort != nil {
 		abort()
 		select {
@@ -224,16 +248,16 @@ func (m *machine) Stop(ctx context.Context) error {
 			return fmt.Errorf("stop the cluster: a start is still under way: %w", ctx.Err())
 		}
 	}
-	m.links.close()
-	defer m.holdNodes(ctx)()
-	m.mu.Lock()
-	e := m.engine
-	m.mu.Unlock()
+	c.links.close()
+	defer c.holdNodes(ctx)()
+	c.mu.Lock()
+	e := c.engine
+	c.mu.Unlock()
 	if e == nil {
 		return nil // nothing was ever created
 	}
-	_, err := sweep(ctx, e, func(marks map[string]string) bool { return marks[LabelRun] == m.runID })
-	for _, n := range m.nodes {
+	_, err := sweep(ctx, e, func(marks map[string]string) bool { return marks[LabelRun] == c.runID })
+	for _, n := range c.nodes {
 		n.logs.wait(ctx)
 	}
 	e.close()
@@ -245,11 +269,11 @@ func (m *machine) Stop(ctx context.Context) error {
 
 // holdNodes waits for what is being done to nodes, a wipe that makes a new container for one, and keeps anything else from being done
 // until release. It does not wait for ever: sweeping up while an operation hangs is better than not at all.
-func (m *machine) holdNodes(ctx context.Context) (release func()) {
+func (c *Cluster) holdNodes(ctx context.Context) (release func()) {
 	ctx, cancel := context.WithTimeout(ctx, holdTime)
 	defer cancel()
 	var held []*node
-	for _, n := range m.nodes {
+	for _, n := range c.nodes {
 		if n.lock(ctx) == nil {
 			held = append(held, n)
 		}
@@ -262,42 +286,45 @@ func (m *machine) holdNodes(ctx context.Context) (release func()) {
 }
 
 // use returns the engine while the cluster is up.
-func (m *machine) use() (*engine, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func (c *Cluster) use() (*engine, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
-	case m.stopped:
+	case c.stopped:
 		return nil, ErrStopped
-	case m.engine == nil:
+	case c.engine == nil:
 		return nil, errors.New("the cluster has not been started")
 	}
-	return m.engine, nil
+	return c.engine, nil
+}
+
+// Open implements harness.Cluster.
+func (c *Cluster) Open(ctx context.Context, process int) (harness.Client, error) {
+	if _, err := c.use(); err != nil {
+		return nil, err
+	}
+	client, err := c.sys.Open(ctx, process, c.dialAs(process))
+	if err != nil {
+		return nil, fmt.Errorf("client of process %d: %w", process, err)
+	}
+	return client, nil
 }
 
 // node finds a node by its name.
-func (m *machine) node(id harness.NodeID) (*node, error) {
-	for _, n := range m.nodes {
+func (c *Cluster) node(id harness.NodeID) (*node, error) {
+	for _, n := range c.nodes {
 		if n.id == id {
 			return n, nil
 		}
 	}
-	return nil, fmt.Errorf("there is no node %q; there are %v", id, m.sys.Nodes())
-}
-
-// address is a node's fixed address, invalid before the network is there.
-func (m *machine) address(id harness.NodeID) netip.Addr {
-	n, err := m.node(id)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return n.addr
+	return nil, fmt.Errorf("there is no node %q; there are %v", id, c.sys.Nodes)
 }
 
 // each does the same to all nodes side by side.
-func (m *machine) each(do func(*node) error) error {
-	errs := make([]error, len(m.nodes))
+func (c *Cluster) each(do func(*node) error) error {
+	errs := make([]error, len(c.nodes))
 	var all sync.WaitGroup
-	for i, n := range m.nodes {
+	for i, n := range c.nodes {
 		all.Go(func() {
 			defer harness.Guard("node "+string(n.id), &errs[i])
 			if err := do(n); err != nil {
@@ -307,89 +334,4 @@ func (m *machine) each(do func(*node) error) error {
 	}
 	all.Wait()
 	return errors.Join(errs...)
-}
-
-// dial opens a connection that no rule shapes. address is one that a node advertises.
-func (m *machine) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	e, err := m.use()
-	if err != nil {
-		return nil, err
-	}
-	n, err := m.nodeAt(address)
-	if err != nil {
-		return nil, err
-	}
-	if !n.up.Load() {
-		// Its address is gone with its container, and whoever calls it hears nothing at all for minutes. Nodes are meant to be
-		// processes that died on machines that live, and those refuse.
-		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("node %s is down: %w", n.id, syscall.ECONNREFUSED)}
-	}
-	m.mu.Lock()
-	direct := m.direct
-	m.mu.Unlock()
-	if !direct {
-		if address, err = m.mapped(ctx, e, address); err != nil {
-			return nil, err
-		}
-	}
-	d := net.Dialer{Timeout: dialTime}
-	return d.DialContext(ctx, network, address)
-}
-
-// dialAs returns the dial function of a client process, whose connections its rules shape.
-func (m *machine) dialAs(process int) DialFunc {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		n, err := m.nodeAt(address)
-		if err != nil {
-			return nil, err
-		}
-		return m.links.dial(ctx, link{process: process, node: n.id}, func(ctx context.Context) (net.Conn, error) {
-			return m.dial(ctx, network, address)
-		})
-	}
-}
-
-func (m *machine) nodeAt(address string) (*node, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("address %q: %w", address, err)
-	}
-	for _, n := range m.nodes {
-		if n.addr.String() == host {
-			return n, nil
-		}
-	}
-	return nil, fmt.Errorf("no node has the address %q", address)
-}
-
-// mapped is where the engine's machine publishes a node's port. It changes whenever the container starts.
-func (m *machine) mapped(ctx context.Context, e *engine, address string) (string, error) {
-	n, err := m.nodeAt(address)
-	if err != nil {
-		return "", err
-	}
-	_, port, _ := net.SplitHostPort(address) // nodeAt has parsed it
-	info, err := e.api.ContainerInspect(ctx, n.name, client.ContainerInspectOptions{})
-	if err != nil {
-		return "", fmt.Errorf("find the published port of %s: %w", address, err)
-	}
-	host := engineHost(e.api.DaemonHost())
-	if info.Container.NetworkSettings != nil {
-		for p, bindings := range info.Container.NetworkSettings.Ports {
-			if p.Port() == port && len(bindings) > 0 {
-				return net.JoinHostPort(host, bindings[0].HostPort), nil
-			}
-		}
-	}
-	return "", fmt.Errorf("%s is not published: is node %s down?", address, n.id)
-}
-
-// engineHost is the machine that publishes the ports of containers, given how its engine is reached. testcontainers' own answer is not
-// asked for: where a file /.dockerenv exists it is another machine's.
-func engineHost(daemon string) string {
-	u, err := url.Parse(daemon)
-	if err != nil || u.Hostname() == "" || u.Scheme == "unix" || u.Scheme == "npipe" {
-		return "127.0.0.1"
-	}
-	return u.Hostname()
 }

@@ -3,7 +3,6 @@ package docker
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/assay-project/assay/harness/target"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -22,37 +22,37 @@ const childVar = "ASSAY_DOCKER_TEST_CHILD"
 func TestStartAndStop(t *testing.T) {
 	r := newRig(t, 3)
 	start := time.Now()
-	require.NoError(t, r.m.Start(t.Context()))
+	require.NoError(t, r.c.Start(t.Context()))
 	first := time.Since(start)
 
 	again := newRig(t, 3)
 	start = time.Now()
-	require.NoError(t, again.m.Start(t.Context()))
+	require.NoError(t, again.c.Start(t.Context()))
 	ready := time.Since(start)
 	require.NotEqual(t, r.addr("n1"), again.addr("n1"), "runs side by side have networks of their own")
 
-	image, err := r.m.engine.api.ImageInspect(t.Context(), r.m.nodes[0].image)
+	image, err := r.c.engine.api.ImageInspect(t.Context(), r.c.nodes[0].setup.image)
 	require.NoError(t, err)
 	require.Less(t, image.Size, int64(30<<20))
 
-	require.Error(t, r.m.Start(t.Context()), "a cluster starts once")
+	require.Error(t, r.c.Start(t.Context()), "a cluster starts once")
 	start = time.Now()
-	require.NoError(t, again.m.Stop(context.Background()))
+	require.NoError(t, again.c.Stop(context.Background()))
 	stopped := time.Since(start)
-	require.NoError(t, again.m.Stop(context.Background()), "twice")
-	require.Empty(t, leftovers(t, again.m.runID))
+	require.NoError(t, again.c.Stop(context.Background()), "twice")
+	require.Empty(t, leftovers(t, again.c.runID))
 	t.Logf("first start %v, three nodes ready with the image there %v, teardown %v, image %d bytes", first, ready, stopped, image.Size)
 
-	require.ErrorIs(t, again.m.Start(t.Context()), ErrStopped)
-	_, err = again.m.Kill(t.Context(), "n1")
+	require.ErrorIs(t, again.c.Start(t.Context()), ErrStopped)
+	_, err = again.c.Kill(t.Context(), "n1")
 	require.ErrorIs(t, err, ErrStopped)
-	_, err = again.m.dial(t.Context(), "tcp", "127.0.0.1:1")
+	_, err = again.c.dial(t.Context(), "tcp", "127.0.0.1:1")
 	require.ErrorIs(t, err, ErrStopped)
 }
 
 func TestClient(t *testing.T) {
 	r := startRig(t, 1)
-	c, err := r.p.Open(t.Context(), 0, r.m.dialAs(0))
+	c, err := r.c.Open(t.Context(), 0)
 	require.NoError(t, err)
 	_, err = c.Invoke(t.Context(), histories.Op{Node: "n1"})
 	require.NoError(t, err)
@@ -62,11 +62,11 @@ func TestClient(t *testing.T) {
 // a node starts again.
 func TestPublishedPorts(t *testing.T) {
 	r := newRig(t, 2)
-	r.m.publish = true
-	require.NoError(t, r.m.Start(t.Context()))
-	_, err := r.m.Kill(t.Context(), "n1")
+	r.c.publish = true
+	require.NoError(t, r.c.Start(t.Context()))
+	_, err := r.c.Kill(t.Context(), "n1")
 	require.NoError(t, err)
-	require.NoError(t, r.m.Boot(t.Context(), "n1"))
+	require.NoError(t, r.c.Boot(t.Context(), "n1"))
 	r.ask("n1", request{Op: "ping"})
 	require.True(t, r.reaches("n2", "n1"))
 }
@@ -83,12 +83,12 @@ func TestEngineHost(t *testing.T) {
 func TestLogsAreKeptUpToTheEnd(t *testing.T) {
 	r := startRig(t, 1)
 	r.ask("n1", request{Op: "write", N: 11})
-	_, err := r.m.Kill(t.Context(), "n1")
+	_, err := r.c.Kill(t.Context(), "n1")
 	require.NoError(t, err)
-	require.NoError(t, r.m.Boot(t.Context(), "n1"))
+	require.NoError(t, r.c.Boot(t.Context(), "n1"))
 	r.ask("n1", request{Op: "write", N: 12})
-	require.NoError(t, r.m.Stop(context.Background()))
-	log, err := os.ReadFile(filepath.Join(r.m.logDir, "n1.log"))
+	require.NoError(t, r.c.Stop(context.Background()))
+	log, err := os.ReadFile(filepath.Join(r.c.logDir, "n1.log"))
 	require.NoError(t, err)
 	for line, times := range map[string]int{"listening on": 2, "wrote 11": 1, "wrote 12": 1} {
 		require.Equal(t, times, strings.Count(string(log), line), "%q in %s", line, log)
@@ -102,18 +102,18 @@ func TestStopDuringStart(t *testing.T) {
 		t.Run(after.String(), func(t *testing.T) {
 			r := newRig(t, 2)
 			started := make(chan error, 1)
-			go func() { started <- r.m.Start(t.Context()) }()
+			go func() { started <- r.c.Start(t.Context()) }()
 			<-time.After(after)
 			stops := make(chan error, 2)
 			for range 2 {
-				go func() { stops <- r.m.Stop(context.Background()) }()
+				go func() { stops <- r.c.Stop(context.Background()) }()
 			}
 			require.NoError(t, <-stops)
 			require.NoError(t, <-stops)
 			if err := <-started; err == nil {
 				t.Log("the start was faster")
 			}
-			require.Empty(t, leftovers(t, r.m.runID))
+			require.Empty(t, leftovers(t, r.c.runID))
 		})
 	}
 }
@@ -123,56 +123,54 @@ func TestStopDuringWipe(t *testing.T) {
 	r := startRig(t, 1)
 	wiped := make(chan error, 1)
 	go func() {
-		_, err := r.m.Wipe(t.Context(), "n1")
+		_, err := r.c.Wipe(t.Context(), "n1")
 		wiped <- err
 	}()
 	<-time.After(100 * time.Millisecond)
-	require.NoError(t, r.m.Stop(context.Background()))
+	require.NoError(t, r.c.Stop(context.Background()))
 	if err := <-wiped; err != nil {
 		require.ErrorIs(t, err, ErrStopped)
 	}
-	require.Empty(t, leftovers(t, r.m.runID))
+	require.Empty(t, leftovers(t, r.c.runID))
 }
 
 func TestHostFirewallIsUntouched(t *testing.T) {
 	r := startRig(t, 2)
-	require.NoError(t, r.m.Stop(context.Background()))
+	require.NoError(t, r.c.Stop(context.Background()))
 	out, err := exec.Command("iptables-save").CombinedOutput()
 	if err != nil && os.Getenv("CI") != "true" {
 		t.Skipf("SKIPPED, NOT TESTED: iptables-save does not run here: %v", err)
 	}
 	require.NoError(t, err, "CI needs iptables-save: %s", out)
-	require.NotContains(t, string(out), r.m.address("n1").String())
+	require.NotContains(t, string(out), r.c.address("n1").String())
 	require.NotContains(t, string(out), "assay")
 }
 
 func TestUnreachableEngine(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-	m, err := newMachine(settings{runID: "x", logger: slog.New(slog.DiscardHandler)}, &probes{count: 1})
+	c, err := New(Config{Target: probes{}.target(), Config: target.Config{Nodes: 1}, RunID: "x"})
 	require.NoError(t, err)
-	err = m.Start(t.Context())
+	err = c.Start(t.Context())
 	require.ErrorContains(t, err, "cannot reach the Docker engine at tcp://127.0.0.1:1: start it, or set DOCKER_HOST")
-	require.NoError(t, m.Stop(context.Background()))
+	require.NoError(t, c.Stop(context.Background()))
 	_, err = Clean(t.Context(), false)
 	require.ErrorContains(t, err, "cannot reach the Docker engine")
 }
 
 func TestRunID(t *testing.T) {
 	for _, bad := range []string{"", "A", "a b", "a/b", strings.Repeat("x", 65)} {
-		_, err := newMachine(settings{runID: bad}, &probes{count: 1})
-		require.Error(t, err, "%q", bad)
+		_, err := New(Config{Target: probes{}.target(), Config: target.Config{Nodes: 1}, RunID: bad})
+		require.ErrorContains(t, err, "run ID", "%q", bad)
 	}
 }
 
 // childMain is the process that TestCleanAfterKill kills.
 func childMain() {
-	p := &probes{count: 2}
-	m, err := newMachine(settings{
-		runID: os.Getenv(childVar), program: os.Getenv(childVar + "_PROGRAM"), logger: slog.New(slog.DiscardHandler),
-	}, p)
+	c, err := New(Config{
+		Target: probes{}.target(), Config: target.Config{Nodes: 2}, RunID: os.Getenv(childVar), Program: os.Getenv(childVar + "_PROGRAM"),
+	})
 	if err == nil {
-		p.m = m
-		err = m.Start(context.Background())
+		err = c.Start(context.Background())
 	}
 	fmt.Println("started:", err)
 	select {}
@@ -192,9 +190,9 @@ func TestCleanAfterKill(t *testing.T) {
 	require.Equal(t, "started: <nil>\n", string(line[:n]))
 
 	ours := func(marks map[string]string) bool { // this machine may have leftovers that others still want to look at
-		return marks[LabelRun] == run || marks[LabelRun] == other.m.runID
+		return marks[LabelRun] == run || marks[LabelRun] == other.c.runID
 	}
-	e := other.m.engine
+	e := other.c.engine
 	report, err := clean(t.Context(), e, false, ours)
 	require.NoError(t, err)
 	require.NotContains(t, report.Containers, "assay-"+run+"-n1", "its process lives")
@@ -210,7 +208,7 @@ func TestCleanAfterKill(t *testing.T) {
 	require.Equal(t, []string{"assay-" + run}, report.Networks)
 	require.False(t, report.Empty())
 	require.Empty(t, leftovers(t, run))
-	require.Len(t, leftovers(t, other.m.runID), 3, "what a living process needs is kept")
+	require.Len(t, leftovers(t, other.c.runID), 3, "what a living process needs is kept")
 	report, err = clean(t.Context(), e, true, ours)
 	require.NoError(t, err)
 	require.Len(t, report.Containers, 1, "unless it is forced")
@@ -269,10 +267,10 @@ func BenchmarkStart(b *testing.B) {
 	for b.Loop() {
 		r := newRig(b, 3)
 		begin := time.Now()
-		require.NoError(b, r.m.Start(b.Context()))
+		require.NoError(b, r.c.Start(b.Context()))
 		up += time.Since(begin)
 		begin = time.Now()
-		require.NoError(b, r.m.Stop(context.Background()))
+		require.NoError(b, r.c.Stop(context.Background()))
 		down += time.Since(begin)
 		rounds++
 	}

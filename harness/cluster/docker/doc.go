@@ -1,9 +1,11 @@
-// Package docker is the environment in which every node of a cluster is a container.
+// Package docker is the environment in which every node of a cluster is a container. It knows no system: a target.Target says what runs in
+// the containers, and how clients and an operator reach it.
 //
-// A run has a network with a subnet of its own, in which nodes keep fixed addresses, and one volume per node. All containers run
-// one image: `FROM scratch` plus the assay binary, which is the node and, run by `docker exec`, the agent that programs the
-// container's own network (internal/agent). Rules are state that this package keeps: what is active is written into a container
-// before it starts, so that a node comes back into the split that it left.
+// A run has a network with a subnet of its own, in which nodes keep fixed addresses, and one volume per node. Every image has our own program in it:
+// `FROM scratch` plus that program, or derived from an image of the target. The program is the first process of a container; it becomes the
+// node once the rules that are active hold. Run by `docker exec`, it is the agent that programs the container's own network (internal/agent).
+// Rules are state that this package keeps: what is active is written into a container before it starts, so that a node comes back into
+// the split that it left.
 //
 // Everything created carries the labels of owner.go, from which Stop and Clean find it; Stop works at any time, also while Start
 // is half done. A SIGKILL of this process leaves labelled things behind, which only Clean removes.

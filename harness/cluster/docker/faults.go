@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"github.com/assay-project/assay/harness"
@@ -17,12 +18,12 @@ const killed = 128 + 9
 const shutdownTime = 10 * time.Second
 
 // withNode does something to a node while nobody else does.
-func (m *machine) withNode(ctx context.Context, id harness.NodeID, do func(*engine, *node) error) error {
-	e, err := m.use()
+func (c *Cluster) withNode(ctx context.Context, id harness.NodeID, do func(*engine, *node) error) error {
+	e, err := c.use()
 	if err != nil {
 		return err
 	}
-	n, err := m.node(id)
+	n, err := c.node(id)
 	if err != nil {
 		return err
 	}
@@ -30,31 +31,31 @@ func (m *machine) withNode(ctx context.Context, id harness.NodeID, do func(*engi
 		return err
 	}
 	defer n.unlock()
-	if _, err := m.use(); err != nil { // a stop came first
+	if _, err := c.use(); err != nil { // a stop came first
 		return err
 	}
 	return do(e, n)
 }
 
 // Kill implements harness.Killer. A paused node is killed as well.
-func (m *machine) Kill(ctx context.Context, id harness.NodeID) (effect harness.Effect, err error) {
-	err = m.withNode(ctx, id, func(e *engine, n *node) error {
-		effect, err = m.kill(ctx, e, n)
+func (c *Cluster) Kill(ctx context.Context, id harness.NodeID) (effect harness.Effect, err error) {
+	err = c.withNode(ctx, id, func(e *engine, n *node) error {
+		effect, err = c.kill(ctx, e, n)
 		return err
 	})
 	return effect, err
 }
 
-func (m *machine) kill(ctx context.Context, e *engine, n *node) (harness.Effect, error) {
+func (c *Cluster) kill(ctx context.Context, e *engine, n *node) (harness.Effect, error) {
 	before, err := e.state(ctx, n)
 	if err != nil {
 		return harness.Effect{}, err
 	}
 	if !before.Running {
-		n.up.Store(false)
+		n.endedByItself(before)
 		return harness.Effect{}, nil
 	}
-	m.collect(ctx, e, n)
+	c.collect(ctx, e, n)
 	if _, err := e.api.ContainerKill(ctx, n.name, client.ContainerKillOptions{Signal: "SIGKILL"}); err != nil {
 		return harness.Effect{}, fmt.Errorf("kill node %s: %w", n.id, err)
 	}
@@ -62,26 +63,27 @@ func (m *machine) kill(ctx context.Context, e *engine, n *node) (harness.Effect,
 	if err != nil {
 		return harness.Effect{}, err
 	}
-	n.up.Store(false)
 	n.paused = 0
 	if code != killed {
+		n.endedByItself(container.State{ExitCode: int(code)})
 		return harness.Effect{}, fmt.Errorf("node %s ended with exit code %d before it could be killed; its log tells why", n.id, code)
 	}
+	n.ended("it was killed")
 	return harness.Effect{Count: 1, Text: fmt.Sprintf("%s killed (process %d gone)", n.id, before.Pid)}, nil
 }
 
 // Shutdown implements harness.Killer. A node that does not end within 10 s is killed, and the effect says so.
-func (m *machine) Shutdown(ctx context.Context, id harness.NodeID) (effect harness.Effect, err error) {
-	err = m.withNode(ctx, id, func(e *engine, n *node) error {
+func (c *Cluster) Shutdown(ctx context.Context, id harness.NodeID) (effect harness.Effect, err error) {
+	err = c.withNode(ctx, id, func(e *engine, n *node) error {
 		before, err := e.state(ctx, n)
 		if err != nil {
 			return err
 		}
 		if !before.Running {
-			n.up.Store(false)
+			n.endedByItself(before)
 			return nil
 		}
-		m.collect(ctx, e, n)
+		c.collect(ctx, e, n)
 		begin := time.Now()
 		seconds := int(shutdownTime.Seconds())
 		if _, err := e.api.ContainerStop(ctx, n.name, client.ContainerStopOptions{Signal: "SIGTERM", Timeout: &seconds}); err != nil {
@@ -91,7 +93,7 @@ func (m *machine) Shutdown(ctx context.Context, id harness.NodeID) (effect harne
 		if err != nil {
 			return err
 		}
-		n.up.Store(false)
+		n.ended("it was shut down")
 		n.paused = 0
 		how := fmt.Sprintf("%s ended by SIGTERM after %v, exit code %d", n.id, time.Since(begin).Round(time.Millisecond), after.ExitCode)
 		if after.ExitCode == killed {
@@ -104,8 +106,8 @@ func (m *machine) Shutdown(ctx context.Context, id harness.NodeID) (effect harne
 }
 
 // Boot implements harness.Killer. A node that runs is left alone.
-func (m *machine) Boot(ctx context.Context, id harness.NodeID) error {
-	return m.withNode(ctx, id, func(e *engine, n *node) error {
+func (c *Cluster) Boot(ctx context.Context, id harness.NodeID) error {
+	return c.withNode(ctx, id, func(e *engine, n *node) error {
 		now, err := e.state(ctx, n)
 		if err != nil {
 			return err
@@ -113,32 +115,34 @@ func (m *machine) Boot(ctx context.Context, id harness.NodeID) error {
 		if now.Running {
 			return nil
 		}
-		return m.boot(ctx, e, n)
+		return c.boot(ctx, e, n)
 	})
 }
 
-// Wipe implements harness.Wiper: the volume is removed, and a new one made, also when the node is down.
-func (m *machine) Wipe(ctx context.Context, id harness.NodeID) (effect harness.Effect, err error) {
-	err = m.withNode(ctx, id, func(e *engine, n *node) error {
-		struck, err := m.kill(ctx, e, n)
+// Wipe implements harness.Wiper: container and volume are removed, and new ones made, also when the node is down.
+func (c *Cluster) Wipe(ctx context.Context, id harness.NodeID) (effect harness.Effect, err error) {
+	err = c.withNode(ctx, id, func(e *engine, n *node) error {
+		struck, err := c.kill(ctx, e, n)
 		if err != nil {
 			return err
 		}
-		size, err := e.dataSize(ctx, n)
+		size, err := e.diskSize(ctx, n)
 		if err != nil {
 			return err
 		}
-		if _, err := e.api.ContainerRemove(ctx, n.name, client.ContainerRemoveOptions{Force: true}); err != nil {
+		if err := removeContainer(ctx, e, n.name); err != nil {
 			return fmt.Errorf("remove container %s: %w", n.name, err)
 		}
-		if _, err := e.api.VolumeRemove(ctx, n.volume, client.VolumeRemoveOptions{Force: true}); err != nil {
-			return fmt.Errorf("wipe node %s: %w", n.id, err)
+		if n.setup.data != "" {
+			if _, err := e.api.VolumeRemove(ctx, n.volume, client.VolumeRemoveOptions{Force: true}); err != nil {
+				return fmt.Errorf("wipe node %s: %w", n.id, err)
+			}
 		}
 		n.applied = nil
-		if err := m.create(ctx, e, n); err != nil {
+		if err := c.create(ctx, e, n); err != nil {
 			return err
 		}
-		left, err := e.dataSize(ctx, n)
+		left, err := e.diskSize(ctx, n)
 		if err != nil {
 			return err
 		}
@@ -155,9 +159,9 @@ func (m *machine) Wipe(ctx context.Context, id harness.NodeID) (effect harness.E
 
 // Pause implements harness.Pauser with the cgroup freezer: the node's threads stop, its kernel's side of connections goes on. The
 // effect counts the milliseconds that it was frozen. On a node that is down it has none.
-func (m *machine) Pause(ctx context.Context, id harness.NodeID) (harness.Undo, error) {
-	p := pause{m: m, id: id}
-	err := m.withNode(ctx, id, func(e *engine, n *node) error {
+func (c *Cluster) Pause(ctx context.Context, id harness.NodeID) (harness.Undo, error) {
+	p := pause{c: c, id: id}
+	err := c.withNode(ctx, id, func(e *engine, n *node) error {
 		before, err := e.state(ctx, n)
 		if err != nil || !before.Running {
 			return err
@@ -181,7 +185,7 @@ func (m *machine) Pause(ctx context.Context, id harness.NodeID) (harness.Undo, e
 
 // pause is one pause of one node; its zero since means that there was nothing to pause.
 type pause struct {
-	m        *machine
+	c        *Cluster
 	id       harness.NodeID
 	since    time.Time // when the node was frozen: tells this freeze from one after a restart
 	begin    time.Time // when this pause held
@@ -196,7 +200,7 @@ func (p pause) undo(ctx context.Context) (effect harness.Effect, err error) {
 	if p.since.IsZero() {
 		return harness.Effect{}, nil
 	}
-	err = p.m.withNode(ctx, p.id, func(e *engine, n *node) error {
+	err = p.c.withNode(ctx, p.id, func(e *engine, n *node) error {
 		if n.paused == 0 || !n.frozen.Equal(p.since) {
 			took := time.Since(p.begin)
 			effect = harness.Effect{Count: took.Milliseconds(), Text: fmt.Sprintf("%s frozen until it was killed", n.id)}
@@ -210,7 +214,7 @@ func (p pause) undo(ctx context.Context) (effect harness.Effect, err error) {
 			n.paused++
 			return fmt.Errorf("unpause node %s: %w", n.id, err)
 		}
-		return p.m.sync(ctx, e, n)
+		return p.c.sync(ctx, e, n)
 	})
 	return effect, err
 }

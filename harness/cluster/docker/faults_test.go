@@ -30,7 +30,7 @@ func drop(r *harness.Rule) { r.Drop = true }
 func (r *rig) shape(rules ...harness.Rule) harness.Undo {
 	r.t.Helper()
 	begin := time.Now()
-	undo, err := r.m.Shape(r.t.Context(), rules)
+	undo, err := r.c.Shape(r.t.Context(), rules)
 	require.NoError(r.t, err)
 	r.t.Logf("shaped in %v", time.Since(begin))
 	return undo
@@ -148,35 +148,35 @@ func TestSlow(t *testing.T) {
 
 func TestKillAndBoot(t *testing.T) {
 	r := startRig(t, 2)
-	before := r.m.address("n1")
+	before := r.c.address("n1")
 	boot := r.ask("n1", request{Op: "ping"}).Boot
 	r.ask("n1", request{Op: "write", N: 1000})
-	effect, err := r.m.Kill(t.Context(), "n1")
+	effect, err := r.c.Kill(t.Context(), "n1")
 	require.NoError(t, err)
 	require.Equal(t, int64(1), effect.Count)
-	_, err = askOnce(t.Context(), r.m.dial, r.addr("n1"), request{Op: "ping"})
+	_, err = askOnce(t.Context(), r.c.dial, r.addr("n1"), request{Op: "ping"})
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
-	again, err := r.m.Kill(t.Context(), "n1")
+	again, err := r.c.Kill(t.Context(), "n1")
 	require.NoError(t, err)
 	require.Zero(t, again.Count, "killing what is dead has no effect")
-	require.NoError(t, r.m.Boot(t.Context(), "n1"))
-	require.NoError(t, r.m.Boot(t.Context(), "n1"), "twice")
+	require.NoError(t, r.c.Boot(t.Context(), "n1"))
+	require.NoError(t, r.c.Boot(t.Context(), "n1"), "twice")
 	require.NotEqual(t, boot, r.ask("n1", request{Op: "ping"}).Boot)
-	require.Equal(t, before, r.m.address("n1"))
+	require.Equal(t, before, r.c.address("n1"))
 	require.True(t, r.reaches("n2", "n1"))
 	require.Equal(t, int64(1000), r.ask("n1", request{Op: "size"}).Size, "what was written stays")
 }
 
 func TestShutdown(t *testing.T) {
 	r := startRig(t, 1)
-	effect, err := r.m.Shutdown(t.Context(), "n1")
+	effect, err := r.c.Shutdown(t.Context(), "n1")
 	require.NoError(t, err)
 	require.Equal(t, int64(1), effect.Count)
 	require.Contains(t, effect.Text, "ended by SIGTERM")
-	effect, err = r.m.Shutdown(t.Context(), "n1")
+	effect, err = r.c.Shutdown(t.Context(), "n1")
 	require.NoError(t, err)
 	require.Zero(t, effect.Count)
-	require.NoError(t, r.m.Boot(t.Context(), "n1"))
+	require.NoError(t, r.c.Boot(t.Context(), "n1"))
 	r.ask("n1", request{Op: "ping"})
 }
 
@@ -185,12 +185,12 @@ func TestRulesHoldBeforeANodeListens(t *testing.T) {
 	r := startRig(t, 2)
 	heal := r.shape(both("n1", "n2", drop)...)
 	shouts := func() int {
-		_, err := r.m.Kill(t.Context(), "n1")
+		_, err := r.c.Kill(t.Context(), "n1")
 		require.NoError(t, err)
 		r.ask("n2", request{Op: "heard"})
-		require.NoError(t, r.m.Boot(t.Context(), "n1"))
+		require.NoError(t, r.c.Boot(t.Context(), "n1"))
 		r.ask("n1", request{Op: "ping"}) // it listens: it has shouted
-		return r.ask("n2", request{Op: "heard"}).Count[r.m.address("n1").String()]
+		return r.ask("n2", request{Op: "heard"}).Count[r.c.address("n1").String()]
 	}
 	require.Zero(t, shouts())
 	require.False(t, r.reaches("n1", "n2"))
@@ -200,13 +200,44 @@ func TestRulesHoldBeforeANodeListens(t *testing.T) {
 	require.True(t, r.reaches("n1", "n2"))
 }
 
+// TestOwnRulesOutliveARestart: the rules that a node's own container carries out, which are drops of what it receives and delays of what it sends, are in
+// force again after a restart.
+func TestOwnRulesOutliveARestart(t *testing.T) {
+	r := startRig(t, 2)
+	cut, late := nodeTo("n2", "n1"), nodeTo("n1", "n2")
+	cut.Drop = true
+	late.DelayMin, late.DelayMax = 20*time.Millisecond, 30*time.Millisecond
+	restart := func(stop func(context.Context, harness.NodeID) (harness.Effect, error)) {
+		_, err := stop(t.Context(), "n1")
+		require.NoError(t, err)
+		require.NoError(t, r.c.Boot(t.Context(), "n1"))
+	}
+	heal := r.shape(cut)
+	for range 2 {
+		restart(r.c.Kill)
+		require.Zero(t, r.hears("n2", "n1"))
+	}
+	restart(r.c.Wipe)
+	require.Zero(t, r.hears("n2", "n1"))
+	require.Equal(t, int64(3000), r.undo(heal).Count, "what is dropped after a restart counts, too")
+	restart(r.c.Kill)
+	require.Equal(t, 1000, r.hears("n2", "n1"), "what has been healed stays so")
+
+	heal = r.shape(late)
+	restart(r.c.Shutdown)
+	got := r.ask("n1", request{Op: "rtt", Addr: r.addr("n2"), N: 3, Timeout: time.Second})
+	require.Empty(t, got.Err)
+	require.GreaterOrEqual(t, got.RTT[0], 20*time.Millisecond)
+	require.Contains(t, r.undo(heal).Text, "packets delayed")
+}
+
 func TestRulesOfANodeThatIsDown(t *testing.T) {
 	r := startRig(t, 2)
-	_, err := r.m.Kill(t.Context(), "n1")
+	_, err := r.c.Kill(t.Context(), "n1")
 	require.NoError(t, err)
 	slow := func(rule *harness.Rule) { rule.DelayMin, rule.DelayMax = 20*time.Millisecond, 30*time.Millisecond }
 	split, late := r.shape(both("n1", "n2", drop)...), r.shape(both("n1", "n2", slow)...)
-	require.NoError(t, r.m.Boot(t.Context(), "n1"))
+	require.NoError(t, r.c.Boot(t.Context(), "n1"))
 	require.False(t, r.reaches("n1", "n2"))
 	require.Positive(t, r.undo(split).Count)
 	got := r.ask("n1", request{Op: "rtt", Addr: r.addr("n2"), N: 3, Timeout: time.Second})
@@ -218,7 +249,7 @@ func TestRulesOfANodeThatIsDown(t *testing.T) {
 
 func TestPause(t *testing.T) {
 	r := startRig(t, 2)
-	resume, err := r.m.Pause(t.Context(), "n1")
+	resume, err := r.c.Pause(t.Context(), "n1")
 	require.NoError(t, err)
 	require.False(t, r.reaches("n2", "n1"))
 	effect := r.undo(resume)
@@ -229,9 +260,9 @@ func TestPause(t *testing.T) {
 
 func TestPausesOverlap(t *testing.T) {
 	r := startRig(t, 2)
-	first, err := r.m.Pause(t.Context(), "n1")
+	first, err := r.c.Pause(t.Context(), "n1")
 	require.NoError(t, err)
-	second, err := r.m.Pause(t.Context(), "n1")
+	second, err := r.c.Pause(t.Context(), "n1")
 	require.NoError(t, err)
 	r.undo(first)
 	require.False(t, r.reaches("n2", "n1"))
@@ -241,7 +272,7 @@ func TestPausesOverlap(t *testing.T) {
 
 func TestSplitOfAPausedNode(t *testing.T) {
 	r := startRig(t, 2)
-	resume, err := r.m.Pause(t.Context(), "n1")
+	resume, err := r.c.Pause(t.Context(), "n1")
 	require.NoError(t, err)
 	heal := r.shape(both("n1", "n2", drop)...)
 	r.undo(resume)
@@ -249,7 +280,7 @@ func TestSplitOfAPausedNode(t *testing.T) {
 	require.False(t, r.reaches("n2", "n1"))
 
 	// And healed while it is paused again.
-	resume, err = r.m.Pause(t.Context(), "n1")
+	resume, err = r.c.Pause(t.Context(), "n1")
 	require.NoError(t, err)
 	require.Positive(t, r.undo(heal).Count)
 	r.undo(resume)
@@ -259,17 +290,17 @@ func TestSplitOfAPausedNode(t *testing.T) {
 
 func TestKillOfAPausedNode(t *testing.T) {
 	r := startRig(t, 2)
-	resume, err := r.m.Pause(t.Context(), "n1")
+	resume, err := r.c.Pause(t.Context(), "n1")
 	require.NoError(t, err)
-	effect, err := r.m.Kill(t.Context(), "n1")
+	effect, err := r.c.Kill(t.Context(), "n1")
 	require.NoError(t, err)
 	require.Equal(t, int64(1), effect.Count)
-	require.NoError(t, r.m.Boot(t.Context(), "n1"))
+	require.NoError(t, r.c.Boot(t.Context(), "n1"))
 	require.Contains(t, r.undo(resume).Text, "until it was killed")
 	require.True(t, r.reaches("n2", "n1"))
-	_, err = r.m.Kill(t.Context(), "n2")
+	_, err = r.c.Kill(t.Context(), "n2")
 	require.NoError(t, err)
-	resume, err = r.m.Pause(t.Context(), "n2")
+	resume, err = r.c.Pause(t.Context(), "n2")
 	require.NoError(t, err)
 	require.Zero(t, r.undo(resume), "what is down cannot be frozen")
 }
@@ -279,31 +310,31 @@ func TestWipe(t *testing.T) {
 	r.ask("n1", request{Op: "write", N: 54321})
 	heal := r.shape(both("n1", "n2", drop)...)
 	begin := time.Now()
-	effect, err := r.m.Wipe(t.Context(), "n1")
+	effect, err := r.c.Wipe(t.Context(), "n1")
 	require.NoError(t, err)
 	t.Logf("wiped in %v", time.Since(begin))
 	require.Equal(t, harness.Effect{Count: 1, Text: "n1 killed, its disk with 54321 bytes deleted"}, effect)
-	_, err = askOnce(t.Context(), r.m.dial, r.addr("n1"), request{Op: "ping"})
+	_, err = askOnce(t.Context(), r.c.dial, r.addr("n1"), request{Op: "ping"})
 	require.Error(t, err, "it stays down until it is started")
-	require.NoError(t, r.m.Boot(t.Context(), "n1"))
+	require.NoError(t, r.c.Boot(t.Context(), "n1"))
 	require.Zero(t, r.ask("n1", request{Op: "size"}).Size)
 	require.False(t, r.reaches("n2", "n1"), "the split outlives the container")
 	r.undo(heal)
 	require.True(t, r.reaches("n2", "n1"))
-	effect, err = r.m.Wipe(t.Context(), "n1")
+	effect, err = r.c.Wipe(t.Context(), "n1")
 	require.NoError(t, err)
 	require.Contains(t, effect.Text, "with 0 bytes")
-	effect, err = r.m.Wipe(t.Context(), "n1")
+	effect, err = r.c.Wipe(t.Context(), "n1")
 	require.NoError(t, err)
 	require.Zero(t, effect, "who is down with an empty disk has nothing to lose")
-	require.NoError(t, r.m.Boot(t.Context(), "n1"))
+	require.NoError(t, r.c.Boot(t.Context(), "n1"))
 	r.ask("n1", request{Op: "write", N: 4321})
-	_, err = r.m.Kill(t.Context(), "n1")
+	_, err = r.c.Kill(t.Context(), "n1")
 	require.NoError(t, err)
-	effect, err = r.m.Wipe(t.Context(), "n1")
+	effect, err = r.c.Wipe(t.Context(), "n1")
 	require.NoError(t, err)
 	require.Equal(t, harness.Effect{Count: 1, Text: "n1 was down, its disk with 4321 bytes deleted"}, effect)
-	require.NoError(t, r.m.Boot(t.Context(), "n1"))
+	require.NoError(t, r.c.Boot(t.Context(), "n1"))
 	require.Zero(t, r.ask("n1", request{Op: "size"}).Size)
 }
 
@@ -312,7 +343,7 @@ func TestClientSplit(t *testing.T) {
 	ping := func(process int, to harness.NodeID) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		_, err := askOnce(ctx, r.m.dialAs(process), r.addr(to), request{Op: "ping"})
+		_, err := askOnce(ctx, r.c.dialAs(process), r.addr(to), request{Op: "ping"})
 		return err
 	}
 	one := harness.Endpoint{Process: 1}
@@ -336,23 +367,23 @@ func TestShapeRefuses(t *testing.T) {
 		"delay too long":   {From: harness.Endpoint{Node: "n1"}, To: harness.Endpoint{Node: "n1"}, DelayMax: time.Hour},
 		"rule of no sense": nodeTo("n9", "n1"),
 	} {
-		_, err := r.m.Shape(t.Context(), []harness.Rule{rule})
+		_, err := r.c.Shape(t.Context(), []harness.Rule{rule})
 		require.Error(t, err, name)
 	}
-	_, err := r.m.Kill(t.Context(), "n9")
+	_, err := r.c.Kill(t.Context(), "n9")
 	require.ErrorContains(t, err, `there is no node "n9"; there are [n1]`)
 }
 
 func TestBootOfANodeThatCannotStart(t *testing.T) {
 	r := startRig(t, 1)
 	r.ask("n1", request{Op: "poison"})
-	_, err := r.m.Kill(t.Context(), "n1")
+	_, err := r.c.Kill(t.Context(), "n1")
 	require.NoError(t, err)
-	err = r.m.Boot(t.Context(), "n1")
+	err = r.c.Boot(t.Context(), "n1")
 	require.ErrorIs(t, err, harness.ErrNodeExited)
 	require.ErrorContains(t, err, "node n1")
 	require.ErrorContains(t, err, "the disk is damaged")
-	effect, err := r.m.Kill(t.Context(), "n1")
+	effect, err := r.c.Kill(t.Context(), "n1")
 	require.NoError(t, err)
 	require.Zero(t, effect)
 }

@@ -13,11 +13,14 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/build"
 	"github.com/moby/moby/client"
+
+	"github.com/assay-project/assay/harness/target"
 )
 
 const (
@@ -25,49 +28,95 @@ const (
 	imageName = "assay-node"
 	// binaryPath is where the one binary is in an image.
 	binaryPath = "/assay"
-	// maxProgram bounds the size of the binary in an image.
+	// maxProgram bounds the size of the binary in an image, and of a build context.
 	maxProgram = 512 << 20
+	// saidLines is how much of a failed build's output is shown.
+	saidLines = 5
 )
 
 //go:embed Dockerfile
 var dockerfile []byte
 
-// ensureImage returns the tag of the image of the nodes, which it builds when there is none with this content.
-func ensureImage(ctx context.Context, e *engine, program string, logger *slog.Logger) (string, error) {
+// imageMaker makes the nodes' images of one start, all with our program in them. It is used by one goroutine.
+type imageMaker struct {
+	e       *engine
+	program []byte
+	logger  *slog.Logger
+}
+
+func newImageMaker(ctx context.Context, e *engine, program string, logger *slog.Logger) (*imageMaker, error) {
 	info, err := e.api.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		return "", fmt.Errorf("ask the Docker engine for its architecture: %w", err)
+		return nil, fmt.Errorf("ask the Docker engine for its architecture: %w", err)
 	}
 	path, err := findProgram(ctx, program, goArch(info.Info.Architecture))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	content, err := readProgram(path) // once: what is named is what is packed, even when somebody builds meanwhile
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	tag := contentTag(content)
-	_, err = e.api.ImageInspect(ctx, tag)
-	if err == nil {
-		return tag, nil
-	}
-	if !errdefs.IsNotFound(err) {
-		return "", fmt.Errorf("look for image %s: %w", tag, err)
-	}
-	start := time.Now()
-	if err := buildImage(ctx, e, content, tag); err != nil {
-		return "", fmt.Errorf("build image %s: %w", tag, err)
-	}
-	logger.Info("built the nodes' image", "image", tag, "took", time.Since(start))
-	return tag, nil
+	return &imageMaker{e: e, program: content, logger: logger}, nil
 }
 
-// contentTag names the image that holds the program.
-func contentTag(program []byte) string {
+// image returns the tag of a node's image, which it builds when the engine has none with this content.
+func (m *imageMaker) image(ctx context.Context, c target.Container) (string, error) {
+	switch {
+	case c.Build != nil:
+		return m.fromContext(ctx, c)
+	case c.Image != "":
+		return m.fromImage(ctx, c)
+	default:
+		return m.fromScratch(ctx)
+	}
+}
+
+// fromScratch returns the image that holds our program and nothing else.
+func (m *imageMaker) fromScratch(ctx context.Context) (string, error) {
+	tag := contentTag(dockerfile, m.program)
+	_, err := m.ensure(ctx, tag, func() (io.Reader, error) {
+		return tarOf(tarFile{"Dockerfile", 0o644, dockerfile}, tarFile{"assay", 0o755, m.program})
+	})
+	return tag, err
+}
+
+// ensure returns the image of a name, built from what content returns when there is none.
+func (m *imageMaker) ensure(ctx context.Context, tag string, content func() (io.Reader, error)) (client.ImageInspectResult, error) {
+	info, err := m.e.api.ImageInspect(ctx, tag)
+	if err == nil {
+		return info, nil
+	}
+	if !errdefs.IsNotFound(err) {
+		return info, fmt.Errorf("look for image %s: %w", tag, err)
+	}
+	start := time.Now()
+	archive, err := content()
+	if err != nil {
+		return info, err
+	}
+	if err := buildImage(ctx, m.e, archive, tag); err != nil {
+		return info, fmt.Errorf("build image %s: %w", tag, err)
+	}
+	m.logger.Info("built an image of nodes", "image", tag, "took", time.Since(start))
+	if info, err = m.e.api.ImageInspect(ctx, tag); err != nil {
+		return info, fmt.Errorf("look for image %s, which was just built: %w", tag, err)
+	}
+	return info, nil
+}
+
+// contentTag names the image that holds some content.
+func contentTag(content ...[]byte) string {
+	return imageName + ":" + digest(content...)
+}
+
+// digest is a short hash of several pieces of content.
+func digest(content ...[]byte) string {
 	hash := sha256.New()
-	hash.Write(dockerfile)
-	hash.Write(program)
-	return imageName + ":" + hex.EncodeToString(hash.Sum(nil))[:12]
+	for _, c := range content {
+		hash.Write(c)
+	}
+	return hex.EncodeToString(hash.Sum(nil))[:12]
 }
 
 func readProgram(path string) ([]byte, error) {
@@ -86,11 +135,7 @@ func readProgram(path string) ([]byte, error) {
 }
 
 // buildImage builds with the classic builder, which every engine has and which needs no session.
-func buildImage(ctx context.Context, e *engine, program []byte, tag string) error {
-	archive, err := tarOf(tarFile{"Dockerfile", 0o644, dockerfile}, tarFile{"assay", 0o755, program})
-	if err != nil {
-		return err
-	}
+func buildImage(ctx context.Context, e *engine, archive io.Reader, tag string) error {
 	result, err := e.api.ImageBuild(ctx, archive, client.ImageBuildOptions{
 		Tags: []string{tag}, Remove: true, ForceRemove: true, Version: build.BuilderV1, Labels: map[string]string{Label: "1"},
 	})
@@ -100,12 +145,14 @@ func buildImage(ctx context.Context, e *engine, program []byte, tag string) erro
 	return followBuild(result.Body)
 }
 
-// followBuild waits for the end of a build whose progress is body.
+// followBuild waits for the end of a build whose progress is body. The error of a build ends with what was printed last.
 func followBuild(body io.ReadCloser) error {
 	defer body.Close()
+	var said []string
 	for lines := json.NewDecoder(body); ; {
 		var line struct {
-			Error string `json:"error"`
+			Stream string `json:"stream"`
+			Error  string `json:"error"`
 		}
 		err := lines.Decode(&line)
 		switch {
@@ -114,7 +161,10 @@ func followBuild(body io.ReadCloser) error {
 		case err != nil:
 			return fmt.Errorf("follow the build: %w", err)
 		case line.Error != "":
-			return errors.New(line.Error)
+			return fmt.Errorf("%s; the last lines: %q", line.Error, said)
+		}
+		if text := strings.TrimSpace(line.Stream); text != "" {
+			said = append(said[max(0, len(said)-saidLines+1):], text)
 		}
 	}
 }

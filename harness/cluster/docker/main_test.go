@@ -1,51 +1,53 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/harness/cluster/docker/testdata/probe"
+	"github.com/assay-project/assay/harness/target"
 	"github.com/assay-project/assay/histories"
 	"github.com/assay-project/assay/internal/dockertest"
 )
 
-// request and reply are those of testdata/node.
-type request struct {
-	Op      string
-	Addr    string
-	N       int
-	Timeout time.Duration
+type (
+	request = probe.Request
+	reply   = probe.Reply
+)
+
+const (
+	probePort   = "probe"
+	probeConfig = "/etc/probe/config.json"
+	probeData   = "/data"
+)
+
+// tempDir is where the test binary keeps what it builds.
+func tempDir() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("assay-docker-test-%d", os.Getpid()))
 }
 
-type reply struct {
-	Err   string
-	RTT   []time.Duration
-	Count map[string]int
-	Size  int64
-	N     int
-	Boot  string
-}
+// program builds testdata/node, which stands in for assay, once per test binary run.
+func program(t testing.TB) string { return built(t, "node") }
 
-// program builds testdata/node once per test binary run.
-func program(t testing.TB) string {
+// built builds a command of testdata once per test binary run.
+func built(t testing.TB, name string) string {
 	t.Helper()
-	path := filepath.Join(os.TempDir(), fmt.Sprintf("assay-docker-test-%d", os.Getpid()), "node")
+	path := filepath.Join(tempDir(), name)
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./testdata/node")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./testdata/"+name)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
@@ -58,74 +60,72 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code := m.Run()
-	_ = os.RemoveAll(filepath.Join(os.TempDir(), fmt.Sprintf("assay-docker-test-%d", os.Getpid())))
+	_ = os.RemoveAll(tempDir())
 	os.Exit(code)
 }
 
-// probes is a system of testdata/node.
+// probes are a target whose nodes are testdata/probe. The zero value runs in the image that holds our program alone.
 type probes struct {
-	count int
-	m     *machine
+	operator any
+	data     string // directory of their files; "": probeData
+	// container, if not nil, changes how a node is started.
+	container func(*target.Container)
 }
 
-var _ system = (*probes)(nil)
-
-func (p *probes) Nodes() []harness.NodeID {
-	var all []harness.NodeID
-	for i := range p.count {
-		all = append(all, harness.NodeID("n"+strconv.Itoa(i+1)))
+func (p probes) target() *target.Target {
+	return &target.Target{
+		Name: "probes", Modes: []target.Mode{{}},
+		New: func(c target.Config, at target.Place) (*target.System, error) { return p.system(c.Nodes, at), nil },
 	}
-	return all
 }
 
-func (p *probes) Configs(addr func(harness.NodeID) netip.Addr) (map[harness.NodeID][]byte, error) {
-	var peers []string
-	for _, n := range p.Nodes() {
-		peers = append(peers, net.JoinHostPort(addr(n).String(), kafkaPort))
+func (p probes) system(nodes int, at target.Place) *target.System {
+	sys := &target.System{
+		Nodes: target.NodeNames(nodes), Ports: []target.Port{{Name: probePort, Number: 7000}}, Operator: p.operator,
+		Open: func(_ context.Context, _ int, dial target.DialFunc) (harness.Client, error) {
+			return probeClient{at, dial}, nil
+		},
 	}
-	all := make(map[harness.NodeID][]byte)
-	for i, n := range p.Nodes() {
-		data, err := json.Marshal(map[string]any{"Listen": peers[i], "Peers": peers})
-		if err != nil {
-			return nil, err
+	sys.Ready = func(ctx context.Context) error {
+		for _, n := range sys.Nodes {
+			if _, err := askOnce(ctx, at.Dial, at.Addr(n, probePort), request{Op: "ping"}); err != nil {
+				return err
+			}
 		}
-		all[n] = data
+		return nil
 	}
-	return all, nil
-}
-
-func (p *probes) Ready(ctx context.Context, admin DialFunc) error {
-	for _, n := range p.Nodes() {
-		if _, err := ask(ctx, admin, p.addr(n), request{Op: "ping"}); err != nil {
-			return err
+	sys.Container = func(n harness.NodeID) (target.Container, error) {
+		cfg := probe.Config{Listen: at.Addr(n, probePort), Data: cmp.Or(p.data, probeData)}
+		for _, n := range sys.Nodes {
+			cfg.Peers = append(cfg.Peers, at.Addr(n, probePort))
 		}
+		file, err := json.Marshal(cfg)
+		c := target.Container{
+			Command: []string{"/assay", "node", "--config", probeConfig}, Files: map[string][]byte{probeConfig: file}, Data: probeData,
+		}
+		if p.container != nil {
+			p.container(&c)
+		}
+		return c, err
 	}
-	return nil
-}
-
-func (p *probes) addr(n harness.NodeID) string {
-	return net.JoinHostPort(p.m.address(n).String(), kafkaPort)
-}
-
-func (p *probes) Open(_ context.Context, process int, dial DialFunc) (harness.Client, error) {
-	return probeClient{p, dial}, nil
+	return sys
 }
 
 // probeClient pings the node that an op names.
 type probeClient struct {
-	p    *probes
-	dial DialFunc
+	at   target.Place
+	dial target.DialFunc
 }
 
 func (c probeClient) Invoke(ctx context.Context, op histories.Op) (histories.Op, error) {
-	_, err := ask(ctx, c.dial, c.p.addr(harness.NodeID(op.Node)), request{Op: "ping"})
+	_, err := ask(ctx, c.dial, c.at.Addr(harness.NodeID(op.Node), probePort), request{Op: "ping"})
 	return op, err
 }
 
 func (c probeClient) Close() error { return nil }
 
 // ask sends a request, again until the node listens or ctx is done.
-func ask(ctx context.Context, dial DialFunc, addr string, q request) (reply, error) {
+func ask(ctx context.Context, dial target.DialFunc, addr string, q request) (reply, error) {
 	for {
 		r, err := askOnce(ctx, dial, addr, q)
 		if err == nil || ctx.Err() != nil {
@@ -139,7 +139,7 @@ func ask(ctx context.Context, dial DialFunc, addr string, q request) (reply, err
 	}
 }
 
-func askOnce(ctx context.Context, dial DialFunc, addr string, q request) (reply, error) {
+func askOnce(ctx context.Context, dial target.DialFunc, addr string, q request) (reply, error) {
 	conn, err := dial(ctx, "tcp", addr)
 	if err != nil {
 		return reply{}, err
@@ -158,41 +158,49 @@ func askOnce(ctx context.Context, dial DialFunc, addr string, q request) (reply,
 	return r, err
 }
 
-// rig is a running cluster of probes.
+// rig is a cluster of probes.
 type rig struct {
 	t testing.TB
-	m *machine
-	p *probes
+	c *Cluster
 }
 
 func newRig(t testing.TB, nodes int) *rig {
 	t.Helper()
+	return newRigOf(t, probes{}, nodes)
+}
+
+func newRigOf(t testing.TB, p probes, nodes int) *rig {
+	t.Helper()
 	dockertest.Need(t)
-	p := &probes{count: nodes}
-	m, err := newMachine(settings{
-		runID: fmt.Sprintf("test-%d-%d", os.Getpid(), time.Now().UnixNano()%1e9), logDir: t.TempDir(), program: program(t),
-		logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})),
-	}, p)
+	c, err := New(Config{
+		Target: p.target(), Config: target.Config{Nodes: nodes},
+		RunID: fmt.Sprintf("test-%d-%d", os.Getpid(), time.Now().UnixNano()%1e9), LogDir: t.TempDir(), Program: program(t),
+		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})),
+	})
 	require.NoError(t, err)
-	p.m = m
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		require.NoError(t, m.Stop(ctx))
-		require.Empty(t, leftovers(t, m.runID))
+		require.NoError(t, c.Stop(ctx))
+		require.Empty(t, leftovers(t, c.runID))
 	})
-	return &rig{t, m, p}
+	return &rig{t, c}
 }
 
 // startRig returns a cluster that serves.
 func startRig(t testing.TB, nodes int) *rig {
 	t.Helper()
-	r := newRig(t, nodes)
-	require.NoError(t, r.m.Start(t.Context()))
+	return startRigOf(t, probes{}, nodes)
+}
+
+func startRigOf(t testing.TB, p probes, nodes int) *rig {
+	t.Helper()
+	r := newRigOf(t, p, nodes)
+	require.NoError(t, r.c.Start(t.Context()))
 	return r
 }
 
-func (r *rig) addr(n harness.NodeID) string { return r.p.addr(n) }
+func (r *rig) addr(n harness.NodeID) string { return r.c.addr(n, probePort) }
 
 // ask asks a node, which must answer within 10 s.
 func (r *rig) ask(n harness.NodeID, q request) reply {
@@ -206,7 +214,7 @@ func (r *rig) ask(n harness.NodeID, q request) reply {
 func (r *rig) tryAsk(n harness.NodeID, q request) (reply, error) {
 	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
 	defer cancel()
-	return ask(ctx, r.m.dial, r.addr(n), q)
+	return ask(ctx, r.c.dial, r.addr(n), q)
 }
 
 // reaches says whether a ping and its answer get from a node to another within 400 ms.
@@ -224,7 +232,7 @@ func (r *rig) hears(from, to harness.NodeID) int {
 	count, failed := 0, error(nil)
 	require.Eventually(r.t, func() bool { // until no more come
 		got, err := r.tryAsk(to, request{Op: "heard"})
-		more := got.Count[r.m.address(from).String()]
+		more := got.Count[r.c.address(from).String()]
 		count, failed = count+more, err
 		return err != nil || more == 0
 	}, 10*time.Second, 100*time.Millisecond)

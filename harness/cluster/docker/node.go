@@ -6,8 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -26,25 +25,45 @@ import (
 // listenTime is how long a start waits for a node to listen.
 const listenTime = 30 * time.Second
 
-// node is one container with its volume. Fields after turn belong to whoever holds it; id, name and volume never change, addr not
-// after the network has been created.
+// node is one container with its volume. Fields after turn belong to whoever holds it; what is before down never changes.
 type node struct {
 	id     harness.NodeID
 	name   string // of the container
 	volume string
-	addr   netip.Addr
+	host   int // the last byte of its address
 	logs   follower
 
-	up atomic.Bool // as far as is known; read without turn
+	down atomic.Pointer[end] // nil: it is up, as far as is known; read without turn
 
 	turn  chan struct{} // a lock of size 1 that can be waited for with a context: operations on one container are serial
-	image string
+	setup setup
 	// containerID is the engine's name of the container, which a wipe replaces.
 	containerID string
-	config      []byte
 	paused      int       // how many pauses hold it
 	frozen      time.Time // since when, when paused
 	applied     []byte    // the rules in force inside, encoded; nil: none
+	stored      []byte    // the file of rules in the container, which are in force from its next start on; nil: none
+}
+
+// end is how a node came to be down.
+type end struct {
+	why      string
+	byItself bool // the environment did not end it
+}
+
+func newNode(runID string, id harness.NodeID, host int) *node {
+	name := "assay-" + runID + "-" + string(id)
+	n := &node{id: id, name: name, volume: name, host: host, turn: make(chan struct{}, 1)}
+	n.ended("it has not been started")
+	return n
+}
+
+// ended records that the environment ended the node.
+func (n *node) ended(why string) { n.down.Store(&end{why: why}) }
+
+// endedByItself records what the engine says of a container that the environment did not end, unless the node was known to be down.
+func (n *node) endedByItself(s container.State) {
+	n.down.CompareAndSwap(nil, &end{why: fmt.Sprintf("it ended by itself with exit code %d", s.ExitCode), byItself: true})
 }
 
 func (n *node) lock(ctx context.Context) error {
@@ -60,61 +79,80 @@ func (n *node) unlock() { <-n.turn }
 
 // create makes n's container and volume; nothing runs yet. The creation itself is not cut short by ctx, so that after a stop nobody
 // creates anything that Stop could not see.
-func (m *machine) create(ctx context.Context, e *engine, n *node) error {
+func (c *Cluster) create(ctx context.Context, e *engine, n *node) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	step, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTime)
 	defer cancel()
-	marks := labels(m.runID, map[string]string{LabelNode: string(n.id)})
-	m.mu.Lock()
-	direct := m.direct
-	m.mu.Unlock()
-	var ports []string
-	if !direct {
-		ports = []string{kafkaPort + "/tcp", peerPort + "/tcp"}
-	}
-	created, err := e.provider.CreateContainer(step, testcontainers.ContainerRequest{
-		Image: n.image, Name: n.name, Labels: marks, ExposedPorts: ports,
-		Cmd:      []string{"agent", agent.CmdRunNode, "--config", agent.ConfigPath},
-		Env:      map[string]string{agent.ContainerEnv: "1", agent.ConfigEnv: string(n.config)},
-		Networks: []string{m.network()},
-		ConfigModifier: func(c *container.Config) {
-			c.Hostname = string(n.id)
-		},
-		HostConfigModifier: func(h *container.HostConfig) {
-			h.NetworkMode = container.NetworkMode(m.network())
-			h.CapAdd = []string{"NET_ADMIN"}
-			h.LogConfig = container.LogConfig{Type: "json-file"}
-			h.Mounts = []mount.Mount{{
-				Type: mount.TypeVolume, Source: n.volume, Target: agent.DataPath, VolumeOptions: &mount.VolumeOptions{Labels: marks},
-			}}
-		},
-		EndpointSettingsModifier: func(nets map[string]*network.EndpointSettings) {
-			for _, s := range nets {
-				s.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: n.addr}
-			}
-		},
-	})
+	created, err := e.provider.CreateContainer(step, c.request(n))
 	if err != nil {
 		return fmt.Errorf("create container %s: %w", n.name, err)
 	}
-	n.containerID = created.GetContainerID()
+	n.containerID, n.stored = created.GetContainerID(), nil
 	return nil
 }
 
+// request describes n's container to testcontainers.
+func (c *Cluster) request(n *node) testcontainers.ContainerRequest {
+	marks := labels(c.runID, map[string]string{LabelNode: string(n.id)})
+	c.mu.Lock()
+	direct := c.direct
+	c.mu.Unlock()
+	var ports []string
+	if !direct {
+		for _, p := range c.sys.Ports {
+			ports = append(ports, strconv.Itoa(p.Number)+"/tcp")
+		}
+	}
+	var mounts []mount.Mount
+	if n.setup.data != "" {
+		mounts = []mount.Mount{{
+			Type: mount.TypeVolume, Source: n.volume, Target: n.setup.data, VolumeOptions: &mount.VolumeOptions{Labels: marks},
+		}}
+	}
+	var host *container.HostConfig // that the container gets
+	return testcontainers.ContainerRequest{
+		Image: n.setup.image, Name: n.name, Labels: marks, ExposedPorts: ports, Cmd: n.setup.args, Env: n.setup.env,
+		Networks:       []string{c.network()},
+		ConfigModifier: func(cfg *container.Config) { cfg.Hostname = string(n.id) },
+		HostConfigModifier: func(h *container.HostConfig) {
+			h.NetworkMode = container.NetworkMode(c.network())
+			h.CapAdd = []string{"NET_ADMIN"}
+			h.LogConfig = container.LogConfig{Type: "json-file"}
+			h.Mounts = mounts
+			host = h
+		},
+		EndpointSettingsModifier: func(nets map[string]*network.EndpointSettings) {
+			for _, s := range nets {
+				s.IPAMConfig = &network.EndpointIPAMConfig{IPv4Address: c.address(n.id)}
+			}
+		},
+		LifecycleHooks: []testcontainers.ContainerLifecycleHooks{{PreCreates: []testcontainers.ContainerRequestHook{
+			func(context.Context, testcontainers.ContainerRequest) error {
+				if direct { // asked for no port, testcontainers publishes those that the image exposes
+					host.PortBindings = nil
+				}
+				return nil
+			},
+		}}},
+	}
+}
+
 // boot starts n's container with the rules that are active, and follows its log.
-func (m *machine) boot(ctx context.Context, e *engine, n *node) error {
+func (c *Cluster) boot(ctx context.Context, e *engine, n *node) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	rules, err := m.rules.of(n.id, m.address).Encode()
+	set := c.rules.of(n.id, c.address)
+	rules, err := set.Encode()
 	if err != nil {
 		return fmt.Errorf("write down the active rules: %w", err)
 	}
 	step, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTime)
 	defer cancel()
-	if !bytes.Equal(rules, n.applied) && (n.applied != nil || m.rules.any()) {
+	// What the agent was told in the meantime died with the process: only the file counts.
+	if !bytes.Equal(rules, n.stored) && (n.stored != nil || len(set.Rules) > 0) {
 		archive, err := tarOf(tarFile{agent.RulesPath[1:], 0o644, rules})
 		if err != nil {
 			return err
@@ -123,37 +161,41 @@ func (m *machine) boot(ctx context.Context, e *engine, n *node) error {
 		if err != nil {
 			return fmt.Errorf("hand node %s the active rules: %w", n.id, err)
 		}
+		n.stored = rules
 	}
 	since := time.Now()
 	if _, err := e.api.ContainerStart(step, n.name, client.ContainerStartOptions{}); err != nil {
 		return fmt.Errorf("start container %s: %w", n.name, err)
 	}
-	n.up.Store(true)
+	n.down.Store(nil)
 	n.paused, n.applied = 0, rules
-	if m.logDir != "" {
-		n.logs.follow(e, n, m.logDir, since, m.logger)
+	if c.logDir != "" {
+		n.logs.follow(e, n, c.logDir, since, c.logger)
 	}
-	return m.listens(ctx, e, n)
+	return c.listens(ctx, e, n)
 }
 
 // listens returns when the node accepts connections, or has had listenTime to do so: a long recovery is no error. A node that ends
 // instead is harness.ErrNodeExited.
-func (m *machine) listens(ctx context.Context, e *engine, n *node) error {
+func (c *Cluster) listens(ctx context.Context, e *engine, n *node) error {
 	limited, cancel := context.WithTimeout(ctx, listenTime)
 	defer cancel()
 	exited := make(chan error, 1)
 	go func() {
 		code, err := e.wait(limited, n.name)
 		if err == nil {
-			err = fmt.Errorf("node %s: %w with exit code %d: %s", n.id, harness.ErrNodeExited, code, e.lastWords(ctx, n))
+			said := fmt.Sprintf("with exit code %d: %s", code, e.lastWords(ctx, n))
+			n.down.Store(&end{why: "it ended by itself " + said, byItself: true})
+			err = fmt.Errorf("node %s: %w %s", n.id, harness.ErrNodeExited, said)
 			cancel() // nobody answers any more
 		}
 		exited <- err
 	}()
+	address := c.addr(n.id, c.sys.Ports[0].Name)
 	retry := time.NewTicker(10 * time.Millisecond)
 	defer retry.Stop()
 	for {
-		conn, err := m.dial(limited, "tcp", net.JoinHostPort(n.addr.String(), kafkaPort))
+		conn, err := c.dial(limited, "tcp", address)
 		if err == nil {
 			return conn.Close()
 		}
@@ -161,7 +203,6 @@ func (m *machine) listens(ctx context.Context, e *engine, n *node) error {
 		case <-retry.C:
 		case <-limited.Done():
 			if err := <-exited; errors.Is(err, harness.ErrNodeExited) {
-				n.up.Store(false)
 				return err
 			}
 			return ctx.Err()
@@ -209,9 +250,20 @@ func (e *engine) state(ctx context.Context, n *node) (container.State, error) {
 	return *info.Container.State, nil
 }
 
-// dataSize sums up the files on n's volume.
-func (e *engine) dataSize(ctx context.Context, n *node) (int64, error) {
-	copied, err := e.api.CopyFromContainer(ctx, n.name, client.CopyFromContainerOptions{SourcePath: agent.DataPath})
+// diskSize is how many bytes a node has on its disk: on its volume, or, where it has none, in what its container changed. The
+// agent's files in the container are not the node's.
+func (e *engine) diskSize(ctx context.Context, n *node) (int64, error) {
+	if n.setup.data == "" {
+		info, err := e.api.ContainerInspect(ctx, n.name, client.ContainerInspectOptions{Size: true})
+		if err != nil {
+			return 0, fmt.Errorf("ask for the size of container %s: %w", n.name, err)
+		}
+		if info.Container.SizeRw == nil {
+			return 0, fmt.Errorf("ask for the size of container %s: the engine tells none", n.name)
+		}
+		return max(0, *info.Container.SizeRw-n.setup.files-int64(len(n.stored))), nil
+	}
+	copied, err := e.api.CopyFromContainer(ctx, n.name, client.CopyFromContainerOptions{SourcePath: n.setup.data})
 	if err != nil {
 		return 0, fmt.Errorf("read the data of node %s: %w", n.id, err)
 	}

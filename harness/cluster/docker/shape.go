@@ -120,38 +120,38 @@ func (b *rulebook) effect(s *shape) (dropped, delayed int64) {
 }
 
 // ShapesClients implements harness.ClientShaper.
-func (m *machine) ShapesClients() bool { return true }
+func (c *Cluster) ShapesClients() bool { return true }
 
 // Shape implements harness.Network. Rules between nodes are programmed inside the containers, rules between a client and a node in
 // the client's connections, where a chunk that was written or read at once counts as a packet, and a lost one as one that comes late:
 // TCP would send it again.
-func (m *machine) Shape(ctx context.Context, rules []harness.Rule) (harness.Undo, error) {
-	e, err := m.use()
+func (c *Cluster) Shape(ctx context.Context, rules []harness.Rule) (harness.Undo, error) {
+	e, err := c.use()
 	if err != nil {
 		return nil, err
 	}
-	if err := m.checkRules(rules); err != nil {
+	if err := c.checkRules(rules); err != nil {
 		return nil, err
 	}
-	frozen, err := m.frozen(ctx)
+	frozen, err := c.frozen(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := m.rules.add(rules, frozen)
-	m.links.add(s.id, rules)
-	undo := func(ctx context.Context) (harness.Effect, error) { return m.unshape(ctx, e, s) }
-	if err := m.syncAll(ctx, e); err != nil {
+	s := c.rules.add(rules, frozen)
+	c.links.add(s.id, rules)
+	undo := func(ctx context.Context) (harness.Effect, error) { return c.unshape(ctx, e, s) }
+	if err := c.syncAll(ctx, e); err != nil {
 		_, undone := undo(context.WithoutCancel(ctx))
 		return nil, fmt.Errorf("shape the network: %w", errors.Join(err, undone))
 	}
 	return undo, nil
 }
 
-func (m *machine) unshape(ctx context.Context, e *engine, s *shape) (harness.Effect, error) {
-	m.rules.remove(s)
-	held := m.links.remove(s.id)
-	err := m.syncAll(ctx, e)
-	dropped, delayed := m.rules.effect(s)
+func (c *Cluster) unshape(ctx context.Context, e *engine, s *shape) (harness.Effect, error) {
+	c.rules.remove(s)
+	held := c.links.remove(s.id)
+	err := c.syncAll(ctx, e)
+	dropped, delayed := c.rules.effect(s)
 	var parts []string
 	if dropped > 0 {
 		parts = append(parts, fmt.Sprintf("%d packets dropped", dropped))
@@ -169,13 +169,13 @@ func (m *machine) unshape(ctx context.Context, e *engine, s *shape) (harness.Eff
 	return effect, nil
 }
 
-func (m *machine) checkRules(rules []harness.Rule) error {
+func (c *Cluster) checkRules(rules []harness.Rule) error {
 	for _, r := range rules {
 		for _, end := range []harness.Endpoint{r.From, r.To} {
 			if end.Node == "" {
 				continue
 			}
-			if _, err := m.node(end.Node); err != nil {
+			if _, err := c.node(end.Node); err != nil {
 				return fmt.Errorf("shape the network: %w", err)
 			}
 		}
@@ -192,9 +192,9 @@ func (m *machine) checkRules(rules []harness.Rule) error {
 }
 
 // frozen tells which nodes are paused now.
-func (m *machine) frozen(ctx context.Context) (map[harness.NodeID]bool, error) {
+func (c *Cluster) frozen(ctx context.Context) (map[harness.NodeID]bool, error) {
 	all := make(map[harness.NodeID]bool)
-	for _, n := range m.nodes {
+	for _, n := range c.nodes {
 		if err := n.lock(ctx); err != nil {
 			return nil, err
 		}
@@ -205,26 +205,26 @@ func (m *machine) frozen(ctx context.Context) (map[harness.NodeID]bool, error) {
 }
 
 // syncAll makes the rules in all containers what the rulebook says, and counts what the former ones did.
-func (m *machine) syncAll(ctx context.Context, e *engine) error {
-	return m.each(func(n *node) error {
+func (c *Cluster) syncAll(ctx context.Context, e *engine) error {
+	return c.each(func(n *node) error {
 		if err := n.lock(ctx); err != nil {
 			return err
 		}
 		defer n.unlock()
-		if _, err := m.use(); err != nil {
+		if _, err := c.use(); err != nil {
 			return nil // stopped: there is no network any more
 		}
-		return m.sync(ctx, e, n)
+		return c.sync(ctx, e, n)
 	})
 }
 
 // sync makes the rules in n's container what the rulebook says. The caller holds n's turn. A node that is down gets its rules when it
 // starts, a paused one when it goes on; nothing can be run in it before.
-func (m *machine) sync(ctx context.Context, e *engine, n *node) error {
-	if !n.up.Load() || n.paused > 0 {
+func (c *Cluster) sync(ctx context.Context, e *engine, n *node) error {
+	if n.down.Load() != nil || n.paused > 0 {
 		return nil
 	}
-	set := m.rules.of(n.id, m.address)
+	set := c.rules.of(n.id, c.address)
 	rules, err := set.Encode()
 	if err != nil {
 		return err
@@ -240,25 +240,25 @@ func (m *machine) sync(ctx context.Context, e *engine, n *node) error {
 	report, err := e.agent(ctx, n.name, agent.CmdApply, rules)
 	if err != nil {
 		if now, gone := e.state(ctx, n); gone == nil && !now.Running {
-			n.up.Store(false) // it died by itself; its rules with it
+			n.endedByItself(now) // and its rules with it
 			return nil
 		}
 		return err
 	}
 	n.applied = rules
-	m.rules.count(report)
+	c.rules.count(report)
 	return nil
 }
 
 // collect counts what n's rules did before they are lost with its process. What cannot be read is not counted.
-func (m *machine) collect(ctx context.Context, e *engine, n *node) {
-	if !n.up.Load() || n.paused > 0 || !m.rules.any() {
+func (c *Cluster) collect(ctx context.Context, e *engine, n *node) {
+	if n.down.Load() != nil || n.paused > 0 || !c.rules.any() {
 		return
 	}
 	report, err := e.agent(ctx, n.name, agent.CmdCounters, nil)
 	if err != nil {
-		m.logger.Warn("what the rules in a node did is not counted", "node", n.id, "err", err)
+		c.logger.Warn("what the rules in a node did is not counted", "node", n.id, "err", err)
 		return
 	}
-	m.rules.count(report)
+	c.rules.count(report)
 }

@@ -16,6 +16,8 @@ import (
 const (
 	// firstHost is the last byte of the first node's address; what is below is the gateway's and Docker's.
 	firstHost = 10
+	// maxNodes is how many nodes fit into a subnet.
+	maxNodes = 254 - firstHost
 	// subnetTries bounds how often another subnet is taken when somebody else took the same one first.
 	subnetTries = 20
 )
