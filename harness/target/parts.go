@@ -13,7 +13,10 @@ func Parts(env any, s *System, down func(n harness.NodeID) (state harness.NodeSt
 	if g, ok := s.Operator.(harness.Groups); ok {
 		parts = append(parts, groups{g, down})
 	}
-	return append(parts, s.Operator)
+	if s.Operator != nil {
+		parts = append(parts, s.Operator)
+	}
+	return parts
 }
 
 // groups is an operator's view of the groups that does not ask nodes that are down.
@@ -29,9 +32,22 @@ func (g groups) Groups() [][]harness.NodeID { return g.operator.Groups() }
 
 // State implements harness.Groups.
 func (g groups) State(ctx context.Context, group int, n harness.NodeID) (harness.NodeState, error) {
-	if s, ok := g.down(n); ok {
-		s.Node, s.Group = n, group
+	if s, ok := g.known(group, n); ok {
 		return s, nil
 	}
-	return g.operator.State(ctx, group, n)
+	s, err := g.operator.State(ctx, group, n)
+	if err == nil && s.Up {
+		return s, nil
+	}
+	if s, ok := g.known(group, n); ok { // it ended while it was asked
+		return s, nil
+	}
+	return s, err
+}
+
+// known returns the state of a node that is known to be down.
+func (g groups) known(group int, n harness.NodeID) (harness.NodeState, bool) {
+	s, ok := g.down(n)
+	s.Node, s.Group = n, group
+	return s, ok
 }

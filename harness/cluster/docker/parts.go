@@ -1,45 +1,28 @@
 package docker
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/harness/target"
 )
 
 // Parts implements harness.Composed: what containers can do, and what an operator of the target can.
-func (c *Cluster) Parts() []any {
-	parts := []any{c}
-	if g, ok := c.sys.Operator.(harness.Groups); ok {
-		parts = append(parts, groups{g, c}) // before the operator, whose answer it may replace
+func (c *Cluster) Parts() []any { return target.Parts(c, c.sys, c.down) }
+
+// down answers for a node that is known to be down, so that nobody waits for it. The role of one that ended by itself is harness.RoleFailed.
+func (c *Cluster) down(id harness.NodeID) (harness.NodeState, bool) {
+	n, err := c.node(id)
+	if err != nil {
+		return harness.NodeState{}, false
 	}
-	if c.sys.Operator != nil {
-		parts = append(parts, c.sys.Operator)
+	end := n.down.Load()
+	if end == nil {
+		return harness.NodeState{}, false
 	}
-	return parts
-}
-
-// groups answers for nodes that are known to be down, so that nobody waits for them, and leaves all others to the target's operator.
-type groups struct {
-	operator harness.Groups
-	c        *Cluster
-}
-
-var _ harness.Groups = groups{}
-
-// Groups implements harness.Groups.
-func (g groups) Groups() [][]harness.NodeID { return g.operator.Groups() }
-
-// State implements harness.Groups. The role of a node that ended by itself is harness.RoleFailed.
-func (g groups) State(ctx context.Context, group int, id harness.NodeID) (harness.NodeState, error) {
-	if n, err := g.c.node(id); err == nil {
-		if end := n.down.Load(); end != nil {
-			s := harness.NodeState{Node: id, Group: group, Detail: fmt.Sprintf("node %s is down: %s", id, end.why)}
-			if end.byItself {
-				s.Role = harness.RoleFailed
-			}
-			return s, nil
-		}
+	s := harness.NodeState{Detail: fmt.Sprintf("node %s is down: %s", id, end.why)}
+	if end.byItself {
+		s.Role = harness.RoleFailed
 	}
-	return g.operator.State(ctx, group, id)
+	return s, true
 }
