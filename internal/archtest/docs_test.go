@@ -1,6 +1,7 @@
 package archtest
 
 import (
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,10 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+var update = flag.Bool("update", false, "write the table of docs/architecture.md anew")
+
+var architectureFile = filepath.Join("..", "..", "docs", "architecture.md")
+
 // architecture is the page that says where things are.
 func architecture(t *testing.T) string {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("..", "..", "docs", "architecture.md"))
+	b, err := os.ReadFile(architectureFile)
 	require.NoError(t, err)
 	return string(b)
 }
@@ -46,11 +51,16 @@ func table() string {
 }
 
 func TestPageHasTheImportRules(t *testing.T) {
-	_, rest, ok := strings.Cut(architecture(t), "<!-- layers: begin -->\n")
+	const begin, end = "<!-- layers: begin -->\n", "<!-- layers: end -->"
+	head, rest, ok := strings.Cut(architecture(t), begin)
 	require.True(t, ok)
-	got, _, ok := strings.Cut(rest, "<!-- layers: end -->")
+	got, foot, ok := strings.Cut(rest, end)
 	require.True(t, ok)
-	require.Equal(t, table(), got, "docs/architecture.md has to have the rules of imports_test.go")
+	if *update {
+		require.NoError(t, os.WriteFile(architectureFile, []byte(head+begin+table()+end+foot), 0o644))
+		return
+	}
+	require.Equal(t, table(), got, "docs/architecture.md differs from the rules: go test ./internal/archtest -update writes it anew")
 }
 
 // unnamed lists the packages that a page does not have as the first word of a line.
