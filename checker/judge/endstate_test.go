@@ -257,7 +257,7 @@ func TestJudgedTwice(t *testing.T) {
 	all := corpus(t)
 	all["torn"], all["cut short"], all["lacking"] = torn().h, cutShort().h, lacking().h
 	r := rand.New(rand.NewPCG(3, 4))
-	for i := range 100 {
+	for i := range 40 {
 		all[fmt.Sprint("generated ", i)] = oracle.Generate(r)
 	}
 	exits := make(map[int]int)
