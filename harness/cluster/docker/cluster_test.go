@@ -69,6 +69,8 @@ func TestPublishedPorts(t *testing.T) {
 	require.NoError(t, r.c.Boot(t.Context(), "n1"))
 	r.ask("n1", request{Op: "ping"})
 	require.True(t, r.reaches("n2", "n1"))
+	_, err = r.c.mapped(t.Context(), r.c.engine, r.c.addr("n1", sparePort))
+	require.NoError(t, err, "all ports are published")
 }
 
 func TestEngineHost(t *testing.T) {

@@ -28,6 +28,7 @@ type (
 
 const (
 	probePort   = "probe"
+	sparePort   = "spare" // nobody listens
 	probeConfig = "/etc/probe/config.json"
 	probeData   = "/data"
 )
@@ -81,7 +82,8 @@ func (p probes) target() *target.Target {
 
 func (p probes) system(nodes int, at target.Place) *target.System {
 	sys := &target.System{
-		Nodes: target.NodeNames(nodes), Ports: []target.Port{{Name: probePort, Number: 7000}}, Operator: p.operator,
+		Nodes: target.NodeNames(nodes), Ports: []target.Port{{Name: probePort, Number: 7000}, {Name: sparePort, Number: 7001}},
+		Operator: p.operator,
 		Open: func(_ context.Context, _ int, dial target.DialFunc) (harness.Client, error) {
 			return probeClient{at, dial}, nil
 		},
