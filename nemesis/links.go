@@ -15,24 +15,24 @@ const (
 	lossMax = 0.20
 )
 
-// links makes every link of its victims worse, in both directions: those to other nodes and, where the environment can shape them,
-// those to clients.
+// links makes every link of its victims worse, in both directions: those to other nodes and, where
+// the environment can shape them, those to clients.
 type links struct {
-	victims
+	Victims
 	rule func(at harness.Strike) harness.Rule // without its ends
 }
 
 var _ harness.Fault = (*links)(nil)
 
 // newSlow delays packets.
-func newSlow(s Spec, w *ward) harness.Fault {
-	return &links{victims{s, w}, func(harness.Strike) harness.Rule { return harness.Rule{DelayMin: slowMin, DelayMax: slowMax} }}
+func newSlow(s Spec, n *Nodes) harness.Fault {
+	return &links{Victims{s, n}, func(harness.Strike) harness.Rule { return harness.Rule{DelayMin: slowMin, DelayMax: slowMax} }}
 }
 
 // newLoss loses packets; how many is drawn with each strike.
-func newLoss(s Spec, w *ward) harness.Fault {
-	return &links{victims{s, w}, func(at harness.Strike) harness.Rule {
-		return harness.Rule{Loss: lossMin + random(at, streamLoss).Float64()*(lossMax-lossMin)}
+func newLoss(s Spec, n *Nodes) harness.Fault {
+	return &links{Victims{s, n}, func(at harness.Strike) harness.Rule {
+		return harness.Rule{Loss: lossMin + Random(at, streamLoss).Float64()*(lossMax-lossMin)}
 	}}
 }
 
@@ -40,20 +40,20 @@ const netAbility = "shape the network"
 
 // Supports implements harness.Fault.
 func (f *links) Supports(c harness.Cluster) error {
-	if _, ok := c.(harness.Network); !ok {
-		return unsupported(f.spec, netAbility)
+	if _, ok := harness.Can[harness.Network](c); !ok {
+		return Unsupported(f.Spec, netAbility)
 	}
 	if len(c.Nodes()) < 2 {
-		return alone(f.spec)
+		return noLinks(f.Spec)
 	}
-	return supportsRole(c, f.spec)
+	return f.Victims.Supports(c)
 }
 
 // Inject implements harness.Fault.
 func (f *links) Inject(ctx context.Context, s harness.Stage, at harness.Strike, nodes []harness.NodeID) (harness.Undo, error) {
-	net, ok := s.Cluster.(harness.Network)
+	net, ok := harness.Can[harness.Network](s.Cluster)
 	if !ok {
-		return nil, unsupported(f.spec, netAbility)
+		return nil, Unsupported(f.Spec, netAbility)
 	}
 	shape := f.rule(at)
 	links := newLinkSet(shape)
@@ -68,13 +68,13 @@ func (f *links) Inject(ctx context.Context, s harness.Stage, at harness.Strike, 
 	return net.Shape(ctx, links.rules)
 }
 
-// generations is how many processes in a row of one client slot a shape covers: while it lasts, processes retire and fresh ones take
-// their place.
+// generations is how many processes in a row of one client slot a shape covers. While it lasts,
+// processes retire and fresh ones take their place.
 const generations = 8
 
 // clientEnds are the clients of now and those that may follow them while a shape lasts.
 func clientEnds(s harness.Stage) []harness.Endpoint {
-	shaper, ok := s.Cluster.(harness.ClientShaper)
+	shaper, ok := harness.Can[harness.ClientShaper](s.Cluster)
 	if !ok || !shaper.ShapesClients() || s.Processes == nil {
 		return nil
 	}
@@ -105,7 +105,8 @@ func newLinkSet(shape harness.Rule) *linkSet {
 	return &linkSet{shape: shape, known: make(map[[2]harness.Endpoint]bool)}
 }
 
-// oneway adds the direction from a to b; a link of an end to itself, or between two clients, is none.
+// oneway adds the direction from a to b; a link of an end to itself, or between two clients, is
+// none.
 func (l *linkSet) oneway(a, b harness.Endpoint) {
 	k := [2]harness.Endpoint{a, b}
 	if a == b || a.Node == "" && b.Node == "" || l.known[k] {

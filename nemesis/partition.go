@@ -9,73 +9,75 @@ import (
 	"github.com/assay-project/assay/harness"
 )
 
-// partition cuts links. Splits are between nodes, and every client reaches every node; with clients, each of them is on one side.
+// partition cuts links. A split is between nodes, and every client reaches every node. With
+// clients, each of them is on one side.
 type partition struct {
-	victims
+	Victims
 }
 
 var _ harness.Fault = (*partition)(nil)
 
-func newPartition(s Spec, w *ward) harness.Fault { return &partition{victims{s, w}} }
+func newPartition(s Spec, n *Nodes) harness.Fault { return &partition{Victims{s, n}} }
 
-func alone(s Spec) error {
+const splitAbility = "split the network"
+
+func noLinks(s Spec) error {
 	return fmt.Errorf("fault %s: one node has no links to others: add nodes", s)
 }
 
 // Supports implements harness.Fault.
 func (f *partition) Supports(c harness.Cluster) error {
-	if _, ok := c.(harness.Network); !ok {
-		return unsupported(f.spec, "split the network")
+	if _, ok := harness.Can[harness.Network](c); !ok {
+		return Unsupported(f.Spec, splitAbility)
 	}
-	if f.spec.WithClients {
-		if s, ok := c.(harness.ClientShaper); !ok || !s.ShapesClients() {
-			return unsupported(f.spec, "split clients from nodes")
+	if f.Spec.WithClients {
+		if s, ok := harness.Can[harness.ClientShaper](c); !ok || !s.ShapesClients() {
+			return Unsupported(f.Spec, "split clients from nodes")
 		}
 	}
-	largest := 0
-	for _, g := range groupsOf(c) {
-		largest = max(largest, len(g))
+	n := largest(neighborhoods(c))
+	if n < 2 {
+		return noLinks(f.Spec)
 	}
-	if largest < 2 {
-		return alone(f.spec)
+	if n < f.least() {
+		return fmt.Errorf("fault %s: in a ring of %d nodes everybody has everybody for a neighbour: a group needs at least %d", f.Spec, n, f.least())
 	}
-	if f.spec.Shape == shapeRing && largest < 4 {
-		return fmt.Errorf("fault %s: in a ring of %d nodes everybody has everybody for a neighbour: a group needs at least 4", f.spec, largest)
-	}
-	return supportsRole(c, f.spec)
+	return f.Victims.Supports(c)
 }
 
 // Draw implements harness.Fault. The struck nodes are one side of the split; of a ring, all of it.
 func (f *partition) Draw(ctx context.Context, c harness.Cluster, at harness.Strike) ([]harness.NodeID, error) {
-	nodes, err := draw(ctx, c, at, f.spec.Role, func(n harness.NodeID) bool {
-		_, members := groupOf(c, n)
-		return !f.ward.isDown(n) && len(members) >= f.least()
+	sets := neighborhoods(c)
+	nodes, err := draw(ctx, c, at, f.Spec.Role, func(n harness.NodeID) bool {
+		return !f.Nodes.Down(n) && len(around(sets, n)) >= f.least()
 	})
 	if err != nil {
 		return nil, err
 	}
+	everybody := f.Spec.Role == RoleAll // all on one side would leave nobody on the other
 	switch {
-	case f.spec.Shape == shapeHalves, f.spec.Shape == shapeOneway && f.spec.Role == RoleAll: // all on one side would leave nobody on the other
-		nodes = half(c, nodes, random(at, streamSides))
-	case f.spec.Shape == shapeRing:
-		_, nodes = groupOf(c, nodes[0])
+	case f.Spec.Shape == shapeHalves, f.Spec.Shape == shapeOneway && everybody:
+		nodes = half(sets, nodes, Random(at, streamSides))
+	case f.Spec.Shape == shapeRing:
+		nodes = slices.Clone(around(sets, nodes[0]))
 	}
 	return nodes, nil
 }
 
-// least is how many nodes a group needs for the shape.
+// least is how many connected nodes the shape needs.
 func (f *partition) least() int {
-	if f.spec.Shape == shapeRing {
+	if f.Spec.Shape == shapeRing {
 		return 4
 	}
 	return 2
 }
 
-// half completes the victims to one half of their group, rounded down, so that a leader or one node is in the smaller half. Victims who are more than half of a
-// group, or all of it, are thinned out to a half.
-func half(c harness.Cluster, victims []harness.NodeID, rng *rand.Rand) []harness.NodeID {
+// half completes the victims to one half of each set that they are in, rounded down, so that a
+// leader or one node is in the smaller half. Victims that are more than half of a set are thinned
+// out to a half.
+func half(sets [][]harness.NodeID, victims []harness.NodeID, rng *rand.Rand) []harness.NodeID {
 	var side []harness.NodeID
-	for _, members := range groupsOf(c) {
+	for _, members := range sets {
 		in := slices.DeleteFunc(slices.Clone(members), func(n harness.NodeID) bool { return !slices.Contains(victims, n) })
 		if len(in) == 0 {
 			continue
@@ -91,13 +93,13 @@ func half(c harness.Cluster, victims []harness.NodeID, rng *rand.Rand) []harness
 
 // Inject implements harness.Fault.
 func (f *partition) Inject(ctx context.Context, s harness.Stage, at harness.Strike, nodes []harness.NodeID) (harness.Undo, error) {
-	net, ok := s.Cluster.(harness.Network)
+	net, ok := harness.Can[harness.Network](s.Cluster)
 	if !ok {
-		return nil, unsupported(f.spec, "split the network")
+		return nil, Unsupported(f.Spec, splitAbility)
 	}
 	links := newLinkSet(harness.Rule{Drop: true})
-	rng := random(at, streamSides)
-	if f.spec.Shape == shapeRing {
+	rng := Random(at, streamSides)
+	if f.Spec.Shape == shapeRing {
 		ring(links, nodes, f.clients(s, rng, len(nodes)))
 		return net.Shape(ctx, links.rules)
 	}
@@ -105,7 +107,7 @@ func (f *partition) Inject(ctx context.Context, s harness.Stage, at harness.Stri
 	sides := f.clients(s, rng, 2)
 	a, b := ends(nodes, sides[0]), ends(others, sides[1])
 	cut := links.both
-	if f.spec.Shape == shapeOneway {
+	if f.Spec.Shape == shapeOneway {
 		cut = links.oneway
 		if rng.IntN(2) == 1 {
 			a, b = b, a
@@ -116,7 +118,7 @@ func (f *partition) Inject(ctx context.Context, s harness.Stage, at harness.Stri
 			cut(x, y)
 		}
 	}
-	if f.spec.Shape == shapeAlone {
+	if f.Spec.Shape == shapeAlone {
 		for _, x := range nodes {
 			for _, y := range nodes {
 				links.both(harness.Endpoint{Node: x}, harness.Endpoint{Node: y})
@@ -126,10 +128,11 @@ func (f *partition) Inject(ctx context.Context, s harness.Stage, at harness.Stri
 	return net.Shape(ctx, links.rules)
 }
 
-// clients deals the client slots out to n sides, at least one to each as far as they suffice. Without clients in the split all sides are empty.
+// clients deals the client slots out to n sides, at least one to each as far as they suffice.
+// Without clients in the split all sides are empty.
 func (f *partition) clients(s harness.Stage, rng *rand.Rand, n int) [][]harness.Endpoint {
 	sides := make([][]harness.Endpoint, n)
-	if !f.spec.WithClients || s.Processes == nil {
+	if !f.Spec.WithClients || s.Processes == nil {
 		return sides
 	}
 	processes := s.Processes()
@@ -152,7 +155,8 @@ func ends(nodes []harness.NodeID, clients []harness.Endpoint) []harness.Endpoint
 	return all
 }
 
-// ring cuts every link but those between neighbours. A client reaches what the node of its side reaches, and that node.
+// ring cuts every link but those between neighbours. A client reaches the node of its side, and
+// what that node reaches.
 func ring(links *linkSet, nodes []harness.NodeID, clients [][]harness.Endpoint) {
 	n := len(nodes)
 	for i, x := range nodes {

@@ -22,8 +22,9 @@ func end(e harness.Endpoint) string {
 	return fmt.Sprintf("client %d", e.Process)
 }
 
-// shaped injects a fault into a cluster of so many nodes, with client processes 4 and 5, and returns the links that it touches.
-func shaped(t *testing.T, fault string, nodes int, pick uint64) (got links, struck []harness.NodeID) {
+// shaped injects a fault into a cluster of so many nodes, with client processes 4 and 5, and
+// returns the links that it touches.
+func shaped(t *testing.T, fault string, nodes int, pick uint64) (got links, struck []string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := started(t, fakecluster.Options{}, nodes)
@@ -37,7 +38,7 @@ func shaped(t *testing.T, fault string, nodes int, pick uint64) (got links, stru
 			require.NotContains(t, got, k, "a link is shaped once")
 			got[k] = r
 		}
-		struck = harness.Faults(h)[0].Nodes
+		struck = strikesOf(h)[0].Nodes
 	})
 	return got, struck
 }
@@ -54,9 +55,9 @@ func TestHalves(t *testing.T) {
 	for pick := range uint64(20) {
 		got, struck := shaped(t, "partition:leader/halves", 5, pick)
 		require.Len(t, struck, 2, "the smaller half")
-		require.Contains(t, struck, harness.NodeID("n1"), "with the leader")
+		require.Contains(t, struck, "n1", "with the leader")
 		require.Len(t, got, 2*2*3)
-		in := map[string]bool{string(struck[0]): true, string(struck[1]): true}
+		in := map[string]bool{struck[0]: true, struck[1]: true}
 		for i := 1; i <= 5; i++ {
 			for j := i + 1; j <= 5; j++ {
 				require.Equal(t, in[name(i)] != in[name(j)], got.both(name(i), name(j)))
@@ -74,7 +75,7 @@ func TestAlone(t *testing.T) {
 	got, struck := shaped(t, "partition:minority/alone", 5, 3)
 	require.Len(t, struck, 2)
 	require.Len(t, got, 2*(2*3+1))
-	require.True(t, got.both(string(struck[0]), string(struck[1])), "the victims are cut off from each other too")
+	require.True(t, got.both(struck[0], struck[1]), "the victims are cut off from each other too")
 }
 
 func TestOneway(t *testing.T) {
@@ -131,7 +132,7 @@ func TestWithClients(t *testing.T) {
 	for _, shape := range []string{"partition/with-clients", "partition:leader/alone/with-clients", "partition/ring/with-clients"} {
 		for pick := range uint64(10) {
 			got, _ := shaped(t, shape, 5, pick)
-			for _, p := range []int{4, 5, 6, 7} { // the processes in use, and those that replace them
+			for _, p := range []int{4, 5, 6, 7} { // those in use, and those that replace them
 				cut := 0
 				for i := 1; i <= 5; i++ {
 					if got.both(fmt.Sprintf("client %d", p), name(i)) {

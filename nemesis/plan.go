@@ -29,18 +29,21 @@ type PlanConfig struct {
 	Interval time.Duration // between the beginnings of faults
 }
 
-// MakePlan draws a plan; equal configurations give equal plans. Of every interval, the first of which begins after a quarter of one, one fault is drawn.
+// MakePlan draws a plan; equal configurations give equal plans. It draws one fault for every
+// interval. The first interval begins after a quarter of one.
 //
 //   - With lasting faults alone or instants alone, one of them strikes in each interval.
 //   - With both, a lasting one strikes in each interval, and an instant strikes while it is on.
-//   - A lasting fault goes on for 2 to 10 s, and ends within its interval. What an instant leaves behind is repaired after 1 to 3 s.
-//   - Every fault strikes at least once; it is an error when Time is too short for that. Everything is healed before the load ends.
-func MakePlan(cfg PlanConfig) (harness.Plan, error) {
+//   - A lasting fault goes on for 2 to 10 s, and ends within its interval. What an instant leaves
+//     behind is repaired after 1 to 3 s.
+//   - Every fault strikes at least once; it is an error when Time is too short for that. Everything
+//     is healed before the load ends.
+func (s *Set) MakePlan(cfg PlanConfig) (harness.Plan, error) {
 	plan := harness.Plan{Seed: cfg.Seed, Strikes: []harness.Strike{}}
 	if len(cfg.Faults) == 0 {
 		return plan, nil
 	}
-	lasting, instants, err := byKind(cfg.Faults)
+	lasting, instants, err := s.byKind(cfg.Faults)
 	if err != nil {
 		return plan, err
 	}
@@ -77,13 +80,13 @@ func MakePlan(cfg PlanConfig) (harness.Plan, error) {
 }
 
 // byKind parses faults and sorts them by kind.
-func byKind(faults []string) (lasting, instants []string, err error) {
+func (s *Set) byKind(faults []string) (lasting, instants []string, err error) {
 	for _, text := range distinct(faults) {
-		s, err := Parse(text)
+		spec, err := s.Parse(text)
 		if err != nil {
 			return nil, nil, err
 		}
-		k, err := kindOf(s.Name)
+		k, err := s.kind(spec.Name)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -105,7 +108,7 @@ func slotStart(cfg PlanConfig, i int) time.Duration {
 	return cfg.Interval/4 + time.Duration(i)*cfg.Interval
 }
 
-// slots returns in how many intervals a fault that takes at least `least` fits before the load ends.
+// slots returns the number of intervals in which a fault of at least `least` ends before the load.
 func slots(cfg PlanConfig, least time.Duration) int {
 	n := 0
 	for slotStart(cfg, n)+jitter(cfg)+least+tail <= cfg.Time {
@@ -114,7 +117,8 @@ func slots(cfg PlanConfig, least time.Duration) int {
 	return n
 }
 
-// deal returns n of the faults: each at least once if n allows, otherwise at random. Nothing if there are none.
+// deal returns n of the faults: each at least once if n allows, the rest at random. It returns
+// nothing if there are none.
 func deal(rng *rand.Rand, faults []string, n int) []string {
 	if len(faults) == 0 {
 		return nil
@@ -153,29 +157,29 @@ func FaultsOf(p harness.Plan) []string {
 // ErrPlan is wrapped by errors about a plan that cannot be carried out.
 var ErrPlan = errors.New("this plan cannot be carried out")
 
-// Check says why a plan cannot be carried out during a load of that time; nil when it can. Unlike MakePlan it lets lasting faults
-// overlap: whoever writes a plan may want that.
-func Check(p harness.Plan, load time.Duration) error {
+// Check says why a plan cannot be carried out during a load of that time; nil when it can. Unlike
+// MakePlan it lets lasting faults overlap: whoever writes a plan may want that.
+func (s *Set) Check(p harness.Plan, load time.Duration) error {
 	ids := make(map[int]bool)
-	for _, s := range p.Strikes {
-		_, err := Parse(s.Fault)
+	for _, at := range p.Strikes {
+		_, err := s.Parse(at.Fault)
 		switch {
 		case err != nil:
-			return fmt.Errorf("%w: strike %d: %w", ErrPlan, s.ID, err)
-		case ids[s.ID]:
-			return fmt.Errorf("%w: two strikes have the id %d", ErrPlan, s.ID)
-		case s.At < 0 || s.For <= 0 || s.At > load || s.For > load:
-			return fmt.Errorf("%w: strike %d (%s) at %v for %v: both are from the start of the load, and for is positive", ErrPlan, s.ID, s.Fault, s.At, s.For)
-		case s.At+s.For > load:
-			return fmt.Errorf("%w: strike %d (%s) would be healed at %v, after the load of %v: give it less time, or the load more", ErrPlan, s.ID, s.Fault, s.At+s.For, load)
+			return fmt.Errorf("%w: strike %d: %w", ErrPlan, at.ID, err)
+		case ids[at.ID]:
+			return fmt.Errorf("%w: two strikes have the id %d", ErrPlan, at.ID)
+		case at.At < 0 || at.For <= 0 || at.At > load || at.For > load:
+			return fmt.Errorf("%w: strike %d (%s) at %v for %v: both are from the start of the load, and for is positive", ErrPlan, at.ID, at.Fault, at.At, at.For)
+		case at.At+at.For > load:
+			return fmt.Errorf("%w: strike %d (%s) would be healed at %v, after the load of %v: give it less time, or the load more", ErrPlan, at.ID, at.Fault, at.At+at.For, load)
 		}
-		ids[s.ID] = true
+		ids[at.ID] = true
 	}
 	return nil
 }
 
 // ReadPlan reads a plan as it is kept in a manifest ("plan") and checks it.
-func ReadPlan(r io.Reader, load time.Duration) (harness.Plan, error) {
+func (s *Set) ReadPlan(r io.Reader, load time.Duration) (harness.Plan, error) {
 	d := json.NewDecoder(r)
 	d.DisallowUnknownFields()
 	var p harness.Plan
@@ -188,7 +192,7 @@ func ReadPlan(r io.Reader, load time.Duration) (harness.Plan, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return harness.Plan{}, fmt.Errorf("%w: there is something after its end", ErrPlan)
 	}
-	if err := Check(p, load); err != nil {
+	if err := s.Check(p, load); err != nil {
 		return harness.Plan{}, err
 	}
 	slices.SortStableFunc(p.Strikes, func(a, b harness.Strike) int { return int(min(max(a.At-b.At, -1), 1)) })

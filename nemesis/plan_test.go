@@ -34,15 +34,15 @@ func TestPlanProperties(t *testing.T) {
 	drawn := 0
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := drawConfig(t)
-		plan, err := nemesis.MakePlan(cfg)
+		plan, err := stock(t).MakePlan(cfg)
 		if err != nil {
 			return
 		}
 		drawn++
-		again, err := nemesis.MakePlan(cfg)
+		again, err := stock(t).MakePlan(cfg)
 		require.NoError(t, err)
 		require.Equal(t, plan, again, "equal configurations give equal plans")
-		require.NoError(t, nemesis.Check(plan, cfg.Time))
+		require.NoError(t, stock(t).Check(plan, cfg.Time))
 
 		for _, f := range cfg.Faults {
 			require.True(t, slices.ContainsFunc(plan.Strikes, func(s harness.Strike) bool { return s.Fault == f }), "%s strikes at least once", f)
@@ -74,16 +74,16 @@ func TestPlanProperties(t *testing.T) {
 // With the time that the error asks for, the plan exists.
 func TestPlanSaysHowMuchTimeWouldDo(t *testing.T) {
 	cfg := nemesis.PlanConfig{Seed: 1, Faults: []string{"kill", "partition", "pause", "slow"}, Time: 20 * time.Second, Interval: 10 * time.Second}
-	_, err := nemesis.MakePlan(cfg)
+	_, err := stock(t).MakePlan(cfg)
 	require.ErrorContains(t, err, "--time 20s is too short")
 	text := err.Error()
 	text = strings.TrimSuffix(text[strings.Index(text, "at least ")+len("at least "):], " are needed")
 	cfg.Time, err = time.ParseDuration(text)
 	require.NoError(t, err)
-	_, err = nemesis.MakePlan(cfg)
+	_, err = stock(t).MakePlan(cfg)
 	require.NoError(t, err)
 	cfg.Time -= 10 * time.Millisecond
-	_, err = nemesis.MakePlan(cfg)
+	_, err = stock(t).MakePlan(cfg)
 	require.Error(t, err)
 }
 
@@ -97,10 +97,10 @@ func TestPlanRefuses(t *testing.T) {
 		{nemesis.PlanConfig{Faults: []string{"kill"}, Time: time.Minute, Interval: 0}, "--interval 0s is too short"},
 		{nemesis.PlanConfig{Faults: []string{"kill"}, Time: -time.Minute, Interval: 10 * time.Second}, "too short"},
 	} {
-		_, err := nemesis.MakePlan(c.cfg)
+		_, err := stock(t).MakePlan(c.cfg)
 		require.ErrorContains(t, err, c.says)
 	}
-	plan, err := nemesis.MakePlan(nemesis.PlanConfig{Seed: 3})
+	plan, err := stock(t).MakePlan(nemesis.PlanConfig{Seed: 3})
 	require.NoError(t, err)
 	require.Empty(t, plan.Strikes)
 }
@@ -108,10 +108,10 @@ func TestPlanRefuses(t *testing.T) {
 // The faults of the acceptance tests fit into the default time.
 func TestDefaultTimeIsEnough(t *testing.T) {
 	for _, list := range []string{"slow:follower,wipe:leader,promote", "kill,partition,pause", "power:leader"} {
-		specs, err := nemesis.ParseList(list)
+		specs, err := stock(t).ParseList(list)
 		require.NoError(t, err)
 		for seed := range uint64(20) {
-			plan, err := nemesis.MakePlan(nemesis.PlanConfig{Seed: seed, Faults: specs, Time: time.Minute, Interval: 10 * time.Second})
+			plan, err := stock(t).MakePlan(nemesis.PlanConfig{Seed: seed, Faults: specs, Time: time.Minute, Interval: 10 * time.Second})
 			require.NoError(t, err)
 			require.GreaterOrEqual(t, len(plan.Strikes), 6)
 		}
@@ -119,11 +119,11 @@ func TestDefaultTimeIsEnough(t *testing.T) {
 }
 
 func TestReadPlan(t *testing.T) {
-	plan, err := nemesis.MakePlan(nemesis.PlanConfig{Seed: 7, Faults: []string{"slow", "kill"}, Time: time.Minute, Interval: 10 * time.Second})
+	plan, err := stock(t).MakePlan(nemesis.PlanConfig{Seed: 7, Faults: []string{"slow", "kill"}, Time: time.Minute, Interval: 10 * time.Second})
 	require.NoError(t, err)
 	text, err := json.Marshal(plan)
 	require.NoError(t, err)
-	got, err := nemesis.ReadPlan(bytes.NewReader(text), time.Minute)
+	got, err := stock(t).ReadPlan(bytes.NewReader(text), time.Minute)
 	require.NoError(t, err)
 	require.Equal(t, plan, got)
 
@@ -142,11 +142,11 @@ func TestReadPlan(t *testing.T) {
 		`{"strikes":[{"id":1,"fault":"kill","at_ns":9223372036854775807,"for_ns":9223372036854775807}]}`:                "from the start",
 		`{"strikes":[{"id":1,"fault":"kill","at_ns":1,"for_ns":1000},{"id":1,"fault":"kill","at_ns":1,"for_ns":1000}]}`: "two strikes",
 	} {
-		_, err := nemesis.ReadPlan(strings.NewReader(text), time.Minute)
+		_, err := stock(t).ReadPlan(strings.NewReader(text), time.Minute)
 		require.ErrorIs(t, err, nemesis.ErrPlan)
 		require.ErrorContains(t, err, says)
 	}
-	_, err = nemesis.ReadPlan(strings.NewReader(`{"seed":1,"strikes":[]}`), time.Minute)
+	_, err = stock(t).ReadPlan(strings.NewReader(`{"seed":1,"strikes":[]}`), time.Minute)
 	require.NoError(t, err, "the plan of a run without faults")
 }
 
@@ -154,12 +154,12 @@ func FuzzReadPlan(f *testing.F) {
 	f.Add([]byte(`{"seed":1,"strikes":[{"id":1,"fault":"kill","at_ns":1,"for_ns":1000,"pick":3}]}`))
 	// Whatever is accepted can be carried out: it passes Check, and has a nemesis.
 	f.Fuzz(func(t *testing.T, text []byte) {
-		plan, err := nemesis.ReadPlan(bytes.NewReader(text), time.Minute)
+		plan, err := stock(t).ReadPlan(bytes.NewReader(text), time.Minute)
 		if err != nil {
 			return
 		}
-		require.NoError(t, nemesis.Check(plan, time.Minute))
-		_, err = nemesis.New(plan)
+		require.NoError(t, stock(t).Check(plan, time.Minute))
+		_, err = stock(t).New(plan)
 		require.NoError(t, err)
 	})
 }

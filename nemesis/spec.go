@@ -15,12 +15,12 @@ const (
 	RoleMajority = "majority" // floor(n/2)+1 nodes of a group
 	RoleAll      = "all"      // every node
 
-	roleGreatest = "greatest" // promote without a role: the node itself is chosen by the promote
+	roleGreatest = "greatest" // promote without a role: the promote itself chooses the node
 )
 
 // Shapes of partition.
 const (
-	shapeHalves = "halves" // a group falls into two halves
+	shapeHalves = "halves" // the nodes fall into two halves
 	shapeAlone  = "alone"  // each victim is cut off from everybody
 	shapeOneway = "oneway" // packets pass in one direction only
 	shapeRing   = "ring"   // each node reaches its two neighbours only
@@ -28,8 +28,9 @@ const (
 	withClients = "with-clients" // each client is on one side
 )
 
-// roles returns the roles that most faults have, the default first.
-func roles() []string {
+// Roles returns the roles that Nodes.Draw knows, the default of most faults first. The slice is the
+// caller's.
+func Roles() []string {
 	return []string{RoleOne, RoleLeader, RoleFollower, RoleMinority, RoleMajority, RoleAll}
 }
 
@@ -46,44 +47,57 @@ type Spec struct {
 func (s Spec) String() string { return s.Text }
 
 // Parse reads one fault.
-func Parse(text string) (Spec, error) {
-	head, shapes, _ := strings.Cut(text, "/")
+func (s *Set) Parse(text string) (Spec, error) {
+	head, shapes, hasShape := strings.Cut(text, "/")
 	name, role, hasRole := strings.Cut(head, ":")
-	k, err := kindOf(name)
+	k, err := s.kind(name)
 	if err != nil {
 		return Spec{}, err
 	}
-	s := Spec{Name: name, Role: k.Roles[0], Text: text}
+	spec := Spec{Name: name, Role: k.Roles[0], Text: text}
 	if len(k.Shapes) > 0 {
-		s.Shape = k.Shapes[0]
+		spec.Shape = k.Shapes[0]
 	}
 	if hasRole {
 		if !slices.Contains(k.Roles, role) || role == roleGreatest {
 			return Spec{}, fmt.Errorf("fault %q: no role %q: %s has %s", text, role, name, strings.Join(spellable(k.Roles), ", "))
 		}
-		s.Role = role
+		spec.Role = role
 	}
-	if strings.Contains(text, "/") {
-		if err := s.parseShape(k, strings.Split(shapes, "/")); err != nil {
-			return Spec{}, err
-		}
+	if !hasShape {
+		return spec, nil
 	}
-	return s, nil
+	if len(k.Shapes) == 0 {
+		return Spec{}, fmt.Errorf("fault %q: %s has no shapes%s", text, name, s.whoHasShapes())
+	}
+	if err := spec.parseShape(k, strings.Split(shapes, "/")); err != nil {
+		return Spec{}, err
+	}
+	return spec, nil
 }
 
-// spellable leaves out what is a role by default only.
+// spellable leaves out the role that is a default only.
 func spellable(roles []string) []string {
 	return slices.DeleteFunc(slices.Clone(roles), func(r string) bool { return r == roleGreatest })
 }
 
-// parseShape reads what follows the role: a shape, with-clients, or both in this order.
-func (s *Spec) parseShape(k kind, parts []string) error {
-	if len(k.Shapes) == 0 {
-		return fmt.Errorf("fault %q: %s has no shapes, only partition has", s.Text, s.Name)
+// whoHasShapes ends the sentence that a fault has none.
+func (s *Set) whoHasShapes() string {
+	switch names := s.names(func(k *Kind) bool { return len(k.Shapes) > 0 }); len(names) {
+	case 0:
+		return ""
+	case 1:
+		return ", only " + names[0] + " has"
+	default:
+		return ", only " + strings.Join(names, ", ") + " have"
 	}
-	if parts[0] != withClients {
+}
+
+// parseShape reads what follows the role: a shape, with-clients, or both in this order.
+func (s *Spec) parseShape(k *Kind, parts []string) error {
+	if parts[0] != withClients || !k.Clients {
 		if !slices.Contains(k.Shapes, parts[0]) {
-			return fmt.Errorf("fault %q: no shape %q: there is %s, and %s, alone or after another", s.Text, parts[0], strings.Join(k.Shapes, ", "), withClients)
+			return fmt.Errorf("fault %q: no shape %q: there is %s%s", s.Text, parts[0], strings.Join(k.Shapes, ", "), k.alsoClients())
 		}
 		s.Shape = parts[0]
 		parts = parts[1:]
@@ -91,6 +105,8 @@ func (s *Spec) parseShape(k kind, parts []string) error {
 	switch {
 	case len(parts) == 0:
 		return nil
+	case !k.Clients:
+		return fmt.Errorf("fault %q: nothing comes after a shape of %s", s.Text, s.Name)
 	case len(parts) == 1 && parts[0] == withClients:
 		s.WithClients = true
 		return nil
@@ -98,16 +114,24 @@ func (s *Spec) parseShape(k kind, parts []string) error {
 	return fmt.Errorf("fault %q: after a shape there is only %s", s.Text, withClients)
 }
 
-// ParseList reads a comma-separated list of faults, as --nemesis takes it. "none" and the empty string are no faults; a fault that is named
-// twice counts once.
-func ParseList(list string) ([]string, error) {
+// alsoClients ends the sentence about which shapes there are.
+func (k *Kind) alsoClients() string {
+	if !k.Clients {
+		return ""
+	}
+	return ", and " + withClients + ", alone or after another"
+}
+
+// ParseList reads a comma-separated list of faults, as --nemesis takes it. "none" and the empty
+// string are no faults. A fault that is named twice counts once.
+func (s *Set) ParseList(list string) ([]string, error) {
 	if list == "" || list == "none" {
 		return nil, nil
 	}
 	var all []string
 	for text := range strings.SplitSeq(list, ",") {
 		text = strings.TrimSpace(text)
-		if _, err := Parse(text); err != nil {
+		if _, err := s.Parse(text); err != nil {
 			return nil, err
 		}
 		all = append(all, text)

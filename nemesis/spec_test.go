@@ -21,7 +21,7 @@ func TestParse(t *testing.T) {
 		"partition/with-clients":              {Name: "partition", Role: "one", Shape: "halves", WithClients: true},
 		"partition:leader/alone/with-clients": {Name: "partition", Role: "leader", Shape: "alone", WithClients: true},
 	} {
-		got, err := nemesis.Parse(text)
+		got, err := stock(t).Parse(text)
 		require.NoError(t, err, text)
 		want.Text = text
 		require.Equal(t, want, got)
@@ -48,7 +48,7 @@ func TestParseRefuses(t *testing.T) {
 		"partition/alone/with-clients/x": "only with-clients",
 		"partition:leader:x":             "no role",
 	} {
-		_, err := nemesis.Parse(text)
+		_, err := stock(t).Parse(text)
 		require.ErrorContains(t, err, says, "%q", text)
 	}
 }
@@ -60,12 +60,12 @@ func TestParseList(t *testing.T) {
 		"kill":                    {"kill"},
 		"kill, pause:leader,kill": {"kill", "pause:leader"},
 	} {
-		got, err := nemesis.ParseList(list)
+		got, err := stock(t).ParseList(list)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
 	for _, list := range []string{"kill,", ",", "kill,none"} {
-		_, err := nemesis.ParseList(list)
+		_, err := stock(t).ParseList(list)
 		require.Error(t, err, list)
 	}
 }
@@ -75,11 +75,11 @@ func FuzzParseList(f *testing.F) {
 	f.Add("partition:leader/alone/with-clients")
 	// Whatever is accepted says itself again, and can be built.
 	f.Fuzz(func(t *testing.T, list string) {
-		specs, err := nemesis.ParseList(list)
+		specs, err := stock(t).ParseList(list)
 		if err != nil {
 			return
 		}
-		faults, err := nemesis.Faults(specs...)
+		faults, err := stock(t).Faults(specs...)
 		require.NoError(t, err)
 		for i, fault := range faults {
 			require.Equal(t, specs[i], fault.Name())
@@ -88,20 +88,20 @@ func FuzzParseList(f *testing.F) {
 }
 
 func TestListIsWhatCanBeParsed(t *testing.T) {
-	infos := nemesis.List()
+	infos := stock(t).Infos()
 	require.Len(t, infos, 12)
 	for _, info := range infos {
-		_, err := nemesis.Parse(info.Name)
+		_, err := stock(t).Parse(info.Name)
 		require.NoError(t, err)
 		require.NotEmpty(t, info.Doc)
 		for _, role := range info.Roles {
 			if role != "greatest" {
-				_, err := nemesis.Parse(info.Name + ":" + role)
+				_, err := stock(t).Parse(info.Name + ":" + role)
 				require.NoError(t, err)
 			}
 		}
 		for _, shape := range info.Shapes {
-			_, err := nemesis.Parse(info.Name + "/" + shape)
+			_, err := stock(t).Parse(info.Name + "/" + shape)
 			require.NoError(t, err)
 		}
 	}
