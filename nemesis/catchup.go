@@ -26,27 +26,48 @@ func (n *Nemesis) watch(ctx context.Context, s harness.Stage, nodes []harness.No
 		wg.Go(func() {
 			defer harness.Guard("waiting until "+string(node)+" has caught up", &errs[i])
 			w := catchUp{g: g, node: node, targets: make(map[int]target)}
-			n.noteCaughtUp(ctx, s, &w)
+			for !n.noteCaughtUp(ctx, s, &w) {
+				if ctx.Err() != nil {
+					return
+				}
+			}
 		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
 }
 
-// noteCaughtUp waits until the node has caught up, and notes it.
-func (n *Nemesis) noteCaughtUp(ctx context.Context, s harness.Stage, w *catchUp) {
+// noteCaughtUp waits until the node has caught up, and notes it. It reports false when another
+// strike has damaged the node meanwhile: the answers of the cluster may be older than that strike.
+func (n *Nemesis) noteCaughtUp(ctx context.Context, s harness.Stage, w *catchUp) (noted bool) {
+	var before condition
 	for {
 		if !sleep(ctx, drawRetry) {
-			return
+			return false
 		}
-		if w.reached(ctx) {
+		before = n.nodes.of(w.node)
+		if before.damages != w.damages { // it lost again what it had
+			w.damages = before.damages
+			clear(w.targets)
+		}
+		if before.damaging == 0 && w.reached(ctx) {
 			break
 		}
 	}
-	n.nodes.caughtUp(w.node)
-	if _, err := s.Record(histories.NewNote(histories.NoteCaughtUp, string(w.node))); err != nil {
-		s.Logger.Error("recording that a node has caught up", "node", w.node, "err", err)
-	}
+	// No strike begins inside, so a strike that is recorded before the note was seen by the
+	// answers.
+	_ = n.nodes.exclusive(ctx, func() error { // the only error is that ctx ended
+		if n.nodes.of(w.node).damages != before.damages {
+			return nil
+		}
+		noted = true
+		n.nodes.caughtUp(w.node)
+		if _, err := s.Record(histories.NewNote(histories.NoteCaughtUp, string(w.node))); err != nil {
+			s.Logger.Error("recording that a node has caught up", "node", w.node, "err", err)
+		}
+		return nil
+	})
+	return noted
 }
 
 // catchUp follows a node until it has caught up in all its groups.
@@ -54,6 +75,7 @@ type catchUp struct {
 	g       harness.Groups
 	node    harness.NodeID
 	targets map[int]target // by group
+	damages int            // strikes that had damaged the node when the targets were set
 }
 
 // target is what the leader of a group had when it was first seen to serve after the node's return.

@@ -20,8 +20,10 @@ type Nodes struct {
 
 // condition is what strikes have done to one node.
 type condition struct {
-	down   int // strikes that are on and keep it from running
-	behind int // strikes that may have destroyed what it stored, after which it has not caught up
+	down     int // strikes that are on and keep it from running
+	damaging int // strikes that are on and may destroy what it stores
+	damages  int // strikes so far that may have destroyed what it stored
+	behind   int // those of damages after which it has not caught up
 }
 
 func newNodes() *Nodes {
@@ -63,6 +65,8 @@ func (t *Nodes) begin(k *Kind, nodes []harness.NodeID) {
 			c.down++
 		}
 		if k.damages() {
+			c.damaging++
+			c.damages++
 			c.behind++
 		}
 	})
@@ -73,6 +77,9 @@ func (t *Nodes) end(k *Kind, nodes []harness.NodeID) {
 	t.change(nodes, func(c *condition) {
 		if k.Downs {
 			c.down--
+		}
+		if k.damages() {
+			c.damaging--
 		}
 	})
 }
