@@ -1,3 +1,5 @@
+// Where nodes are: which loopback address and port each has for its life, and how clients reach it.
+
 package local
 
 import (
@@ -19,8 +21,9 @@ import (
 const (
 	// dialTime bounds an attempt to connect.
 	dialTime = 5 * time.Second
-	// Ports are drawn from here where a node cannot have the one that it asks for. They lie below those that systems give to outgoing connections, one of
-	// which might otherwise have a node's port while the node is down.
+	// Ports are drawn from here where a node cannot have the one that it asks for. They lie below
+	// those that systems give to outgoing connections, one of which might otherwise have a node's
+	// port while the node is down.
 	lowPort, highPort = 10000, 32000
 	portTries         = 200
 )
@@ -48,8 +51,9 @@ func newTable(nodes []*node, chosen [][]endpoint) *table {
 	return t
 }
 
-// draw chooses an address for each port of each node that nobody listens on. Where nodes can have addresses of their own (Linux), they keep the ports' own numbers,
-// unless somebody listens on such a port of all addresses.
+// draw chooses an address for each port of each node that nobody listens on. Where nodes can have
+// addresses of their own (Linux), they keep the ports' own numbers, unless somebody listens on such
+// a port of all addresses.
 func draw(nodes int, ports []target.Port) ([][]endpoint, error) {
 	var held []net.Listener // until all are chosen, so that none is chosen twice
 	defer func() {
@@ -79,7 +83,8 @@ func draw(nodes int, ports []target.Port) ([][]endpoint, error) {
 // shared is one address for all nodes.
 func shared(nodes int) []string { return slices.Repeat([]string{"127.0.0.1"}, nodes) }
 
-// listenOn listens on the preferred port of a host, 0 for none, or on one drawn at random: which one matters to nothing that is tested.
+// listenOn listens on the preferred port of a host, 0 for none, or on one drawn at random: which
+// one matters to nothing that is tested.
 func listenOn(host string, preferred int) (net.Listener, error) {
 	var err error
 	for try := range portTries {
@@ -91,7 +96,7 @@ func listenOn(host string, preferred int) (net.Listener, error) {
 		if l, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err == nil {
 			return l, nil
 		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
+		if !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EACCES) { // EACCES: only root has ports below 1024
 			return nil, err
 		}
 	}
@@ -115,12 +120,14 @@ func taken(endpoints []endpoint) error {
 	return nil
 }
 
-// saysTaken reports whether a node's last words are that an address is in use. Whoever used it may be gone since.
+// saysTaken reports whether a node's last words are that an address is in use. Whoever used it may
+// be gone since.
 func saysTaken(words string) bool {
 	return strings.Contains(strings.ToLower(words), syscall.EADDRINUSE.Error())
 }
 
-// addr implements target.Place. Before Start it is the node's name with the port's own number, which leads nowhere.
+// addr implements target.Place. Before Start it is the node's name with the port's own number,
+// which leads nowhere.
 func (c *Cluster) addr(id harness.NodeID, port string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,7 +148,8 @@ func (c *Cluster) endpoints(n *node) []endpoint {
 	return c.at.of[n.id]
 }
 
-// dial implements target.Place and is what clients connect with. A node that is known to be down refuses at once: its port may be somebody else's by now.
+// dial implements target.Place and is what clients connect with. A node that is known to be down
+// refuses at once: its port may be somebody else's by now.
 func (c *Cluster) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if err := c.started(); err != nil {
 		return nil, err

@@ -38,7 +38,8 @@ func TestDrawAvoidsPortsThatAreTaken(t *testing.T) {
 	require.Len(t, many, 300)
 }
 
-// TestPortTakenBeforeTheFirstStart: another process takes a port between its choice and the start of the node.
+// TestPortTakenBeforeTheFirstStart: another process takes a port between its choice and the start
+// of the node.
 func TestPortTakenBeforeTheFirstStart(t *testing.T) {
 	p := newProbes(3)
 	r := newRig(t, p)
@@ -56,7 +57,8 @@ func TestPortTakenBeforeTheFirstStart(t *testing.T) {
 	require.NotEqual(t, first[0], p.addr("n2"))
 }
 
-// TestPortTakenByTheTimeTheNodeBinds: the node finds out by itself, and whoever took its port may be gone when somebody looks.
+// TestPortTakenByTheTimeTheNodeBinds: the node finds out by itself, and whoever took its port may
+// be gone when somebody looks.
 func TestPortTakenByTheTimeTheNodeBinds(t *testing.T) {
 	p := newProbes(3)
 	once := filepath.Join(t.TempDir(), "once")

@@ -1,3 +1,6 @@
+// What to do about runs that could not clean up themselves. It looks at directories and processes
+// only: of a cluster that runs in this process it knows nothing.
+
 package local
 
 import (
@@ -12,13 +15,16 @@ import (
 	"github.com/assay-project/assay/internal/owner"
 )
 
-// Clean removes the directories that runs of this machine and user left behind below os.TempDir, and those elsewhere that it links to, whose process is certainly
-// gone, after it has killed what still runs from them. Kept are those of processes that are alive, or may be, and those that do not say whose they are.
+// Clean removes the directories that runs of this machine and user left behind below os.TempDir,
+// and those elsewhere that it links to, whose process is certainly gone, after it has killed what
+// still runs from them. Kept are those of processes that are alive, or may be, and those that do
+// not say whose they are.
 func Clean(ctx context.Context) (removed, kept []string, err error) {
 	return clean(ctx, func(owner.Owner) bool { return true })
 }
 
-// CleanProcess does the same for what one process of this machine left behind, and leaves everything else alone. One that is still alive keeps what it has.
+// CleanProcess does the same for what one process of this machine left behind, and leaves
+// everything else alone. One that is still alive keeps what it has.
 func CleanProcess(ctx context.Context, pid int) (removed, kept []string, err error) {
 	return clean(ctx, func(o owner.Owner) bool { return o.PID == pid })
 }
@@ -56,7 +62,8 @@ func clean(ctx context.Context, mine func(owner.Owner) bool) (removed, kept []st
 	return removed, kept, errors.Join(errs...)
 }
 
-// isMine says whether a file belongs to the user of this process. Everybody may write into a directory of temporary files, so what others put there counts for nothing.
+// isMine says whether a file belongs to the user of this process. Everybody may write into a
+// directory of temporary files, so what others put there counts for nothing.
 func isMine(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && ownedByMe(info)
@@ -67,7 +74,8 @@ func isGone(path string) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// readHome reads what a home says of itself; not ok: it does not say whose it is. path is the home, or a link to it.
+// readHome reads what a home says of itself; not ok: it does not say whose it is. path is the home,
+// or a link to it.
 func readHome(path string) (h *home, o owner.Owner, ok bool) {
 	h = &home{root: path, made: true}
 	if to, err := os.Readlink(path); err == nil {

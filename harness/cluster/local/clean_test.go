@@ -77,7 +77,8 @@ func startChild(t *testing.T, runID, dir string) (*exec.Cmd, childReport) {
 	return child, report
 }
 
-// TestKilledProcess: a process that is killed leaves no nodes behind (on Linux), and Clean removes the rest, but nothing that a living one needs.
+// TestKilledProcess: a process that is killed leaves no nodes behind (on Linux), and Clean removes
+// the rest, but nothing that a living one needs.
 func TestKilledProcess(t *testing.T) {
 	for name, dir := range map[string]string{"usual directory": "", "given directory": filepath.Join(t.TempDir(), "nodes")} {
 		t.Run(name, func(t *testing.T) {
@@ -155,7 +156,8 @@ func TestCleanLeavesAloneWhatItDoesNotKnow(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// TestCleanOfOthersDirectories: in a directory where everybody writes, what another user made counts for nothing.
+// TestCleanOfOthersDirectories: in a directory where everybody writes, what another user made
+// counts for nothing.
 func TestCleanOfOthersDirectories(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make files of other users")

@@ -1,3 +1,6 @@
+// The cluster as the engine sees it, from New until it can be used. Its end is in stop.go, what is
+// done to single nodes in faults.go and pause.go.
+
 package local
 
 import (
@@ -17,13 +20,15 @@ import (
 )
 
 const (
-	// startTries bounds how often a cluster is started over because another process took one of its ports.
+	// startTries bounds how often a cluster is started over because another process took one of its
+	// ports.
 	startTries = 5
 	// readyPoll is how often a cluster that starts is asked whether it is ready.
 	readyPoll = 20 * time.Millisecond
 	// shutdownTime is how long a node has to end by itself after SIGTERM.
 	shutdownTime = 10 * time.Second
-	// holdTime bounds how long Stop waits for operations on nodes, and then for processes to be gone.
+	// holdTime bounds how long Stop waits for operations on nodes, and then for processes to be
+	// gone.
 	holdTime = 15 * time.Second
 )
 
@@ -35,16 +40,16 @@ type Config struct {
 	Target *target.Target
 	Config target.Config // the configuration of the target
 	RunID  string        // unique: it names directories; a-z, 0-9 and -
-	// Dir gets one directory per node. Start makes it, and refuses one that has anything in it; Stop removes it. "": assay-local-<RunID> below
-	// os.TempDir.
+	// Dir gets one directory per node. Start makes it, and refuses one that has anything in it;
+	// Stop removes it. "": assay-local-<RunID> below os.TempDir.
 	Dir string
 	// LogDir gets <node>.log with what each node prints, appended across restarts; "" keeps none.
 	LogDir string
 	Logger *slog.Logger // of the environment itself; nil: none
 }
 
-// Cluster implements harness.Cluster, and the abilities of processes; those that the target's operator has come with it (Parts). Its methods may be
-// called concurrently.
+// Cluster implements harness.Cluster, and the abilities of processes; those that the target's
+// operator has come with it (Parts). Its methods may be called concurrently.
 type Cluster struct {
 	cfg      Config
 	sys      *target.System
@@ -54,16 +59,15 @@ type Cluster struct {
 	patience time.Duration // how long a node has after SIGTERM
 	parts    []any
 
-	// draw chooses the nodes' addresses, and own finds the executable that runs when a target names none. They are fields for tests.
-	draw func(nodes int, ports []target.Port) ([][]endpoint, error)
-	own  func(ctx context.Context) (string, error)
-
 	life     context.Context // ends when Stop is called, with the cause ErrStopped
 	end      context.CancelCauseFunc
 	stopTurn chan struct{} // a lock of size 1: one Stop after the other
 
-	programTurn chan struct{} // a lock of size 1, of programPath
-	programPath string        // what own found; "": it was not needed yet
+	// own finds the executable that runs when a target names none. What it found is in ownPath,
+	// "" before it was needed. ownTurn is the lock of ownPath, of size 1.
+	own     func(ctx context.Context) (string, error)
+	ownTurn chan struct{}
+	ownPath string
 
 	mu    sync.Mutex    // guards what follows; held for field access only
 	ports []target.Port // of the system; nil before it is made
@@ -79,11 +83,12 @@ var (
 	_ harness.Pauser   = (*Cluster)(nil)
 )
 
-// New makes a cluster. Nothing is started or written, and no port is bound, before Start. A target that does not run as a process, and a machine without Unix
-// signals, are refused with harness.ErrUnsupported.
+// New makes a cluster. Nothing is started or written, and no port is bound, before Start. A target
+// that does not run as a process, and a machine without Unix signals, are refused with
+// harness.ErrUnsupported.
 func New(cfg Config) (*Cluster, error) {
 	if !supported {
-		return nil, fmt.Errorf("the environment local stops and freezes processes with Unix signals, which this system lacks: use sim or docker: %w", harness.ErrUnsupported)
+		return nil, fmt.Errorf("--env local needs Unix signals, which this system lacks (use sim or docker): %w", harness.ErrUnsupported)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -93,8 +98,8 @@ func New(cfg Config) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{
-		cfg: cfg, home: h, starter: newStarter(), patience: shutdownTime, draw: draw, own: program.Own,
-		stopTurn: make(chan struct{}, 1), programTurn: make(chan struct{}, 1),
+		cfg: cfg, home: h, starter: newStarter(), patience: shutdownTime,
+		stopTurn: make(chan struct{}, 1), own: program.Own, ownTurn: make(chan struct{}, 1),
 	}
 	c.life, c.end = context.WithCancelCause(context.Background())
 	if c.sys, err = cfg.Target.New(cfg.Config, target.Place{Addr: c.addr, Dial: c.dial}); err != nil {
@@ -104,7 +109,8 @@ func New(cfg Config) (*Cluster, error) {
 		return nil, fmt.Errorf("target %s does not run as a process on this machine: %w", cfg.Target.Name, harness.ErrUnsupported)
 	}
 	if len(c.sys.Nodes) == 0 || len(c.sys.Ports) == 0 {
-		return nil, fmt.Errorf("target %s names %d nodes and %d ports: it needs one of each at least", cfg.Target.Name, len(c.sys.Nodes), len(c.sys.Ports))
+		return nil, fmt.Errorf("target %s names %d nodes and %d ports: it needs one of each at least",
+			cfg.Target.Name, len(c.sys.Nodes), len(c.sys.Ports))
 	}
 	c.mu.Lock()
 	c.ports = c.sys.Ports
@@ -179,8 +185,9 @@ func (c *Cluster) bound(ctx context.Context) (context.Context, func()) {
 	}
 }
 
-// Start implements harness.Cluster. It fails at once when Stop is called meanwhile. When another process took a port between its choice and the node's start,
-// the whole cluster is started over, with other ports and empty directories.
+// Start implements harness.Cluster. It fails at once when Stop is called meanwhile. When another
+// process took a port between its choice and the node's start, the whole cluster is started over,
+// with other ports and empty directories.
 func (c *Cluster) Start(ctx context.Context) error {
 	done, err := c.beginStart()
 	if err != nil {
@@ -225,13 +232,14 @@ func (c *Cluster) start(ctx context.Context) error {
 	for try := 1; ; try++ {
 		err := c.attempt(ctx)
 		if err == nil {
-			c.cfg.Logger.Info("the cluster is ready", "env", "local", "run", c.cfg.RunID, "nodes", len(c.nodes), "took", time.Since(begin))
+			c.cfg.Logger.Info("the cluster is ready",
+				"env", "local", "run", c.cfg.RunID, "nodes", len(c.nodes), "took", time.Since(begin))
 			return nil
 		}
-		if ctx.Err() != nil {
-			return errors.Join(context.Cause(ctx), err)
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			return fmt.Errorf("%w: %w", cause, err)
 		}
-		if !errors.Is(err, errPortTaken) || try == startTries {
+		if !errors.Is(err, errPortTaken) || try == startTries || ctx.Err() != nil {
 			return err
 		}
 		c.cfg.Logger.Warn("the cluster is started over with other ports", "try", try, "err", err)
@@ -243,7 +251,7 @@ func (c *Cluster) start(ctx context.Context) error {
 
 // attempt chooses addresses, starts every node, and returns when the cluster can be used.
 func (c *Cluster) attempt(ctx context.Context) error {
-	chosen, err := c.draw(len(c.nodes), c.sys.Ports)
+	chosen, err := draw(len(c.nodes), c.sys.Ports)
 	if err != nil {
 		return fmt.Errorf("choose addresses: %w", err)
 	}
@@ -284,7 +292,8 @@ func (c *Cluster) await(ctx context.Context) error {
 // errGivenUp is why something is given up when it failed for another node.
 var errGivenUp = errors.New("given up because another node failed")
 
-// each does the same to all nodes side by side. The first error ends the others.
+// each does the same to all nodes side by side. The first error ends the others. What is the same
+// for several nodes, as that a stop came, is told once.
 func (c *Cluster) each(ctx context.Context, do func(context.Context, *node) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -304,5 +313,7 @@ func (c *Cluster) each(ctx context.Context, do func(context.Context, *node) erro
 		})
 	}
 	all.Wait()
-	return errors.Join(slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, errGivenUp) })...)
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil || errors.Is(err, errGivenUp) })
+	same := func(a, b error) bool { return a.Error() == b.Error() }
+	return errors.Join(slices.CompactFunc(errs, same)...)
 }

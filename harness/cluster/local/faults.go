@@ -1,3 +1,5 @@
+// Faults that end a process, and its start. Each holds the node's turn for as long as it takes.
+
 package local
 
 import (
@@ -29,7 +31,8 @@ func (c *Cluster) withNode(ctx context.Context, id harness.NodeID, do func(conte
 	return do(ctx, n)
 }
 
-// Kill implements harness.Killer. A frozen node is killed as well. On a node that is down it has no effect.
+// Kill implements harness.Killer. A frozen node is killed as well. On a node that is down it has no
+// effect.
 func (c *Cluster) Kill(ctx context.Context, id harness.NodeID) (effect harness.Effect, err error) {
 	err = c.withNode(ctx, id, func(ctx context.Context, n *node) error {
 		effect, err = c.kill(ctx, n)
@@ -53,7 +56,8 @@ func (c *Cluster) kill(ctx context.Context, n *node) (harness.Effect, error) {
 	return harness.Effect{Count: 1, Text: fmt.Sprintf("%s killed (process %d gone)", n.id, p.pid)}, nil
 }
 
-// Shutdown implements harness.Killer. A node that does not end within 10 s is killed, and the effect says so. A frozen node cannot end by itself.
+// Shutdown implements harness.Killer. A node that does not end within 10 s is killed, and the
+// effect says so. A frozen node cannot end by itself.
 func (c *Cluster) Shutdown(ctx context.Context, id harness.NodeID) (effect harness.Effect, err error) {
 	err = c.withNode(ctx, id, func(ctx context.Context, n *node) error {
 		p := n.running()
@@ -97,7 +101,8 @@ func (c *Cluster) terminate(ctx context.Context, p *process) (ended bool, err er
 	}
 }
 
-// Boot implements harness.Killer. It returns when the node accepts connections, or after 30 s without. A node that runs is left alone.
+// Boot implements harness.Killer. It returns when the node accepts connections, or after 30 s
+// without. A node that runs is left alone.
 func (c *Cluster) Boot(ctx context.Context, id harness.NodeID) error {
 	return c.withNode(ctx, id, func(ctx context.Context, n *node) error {
 		if n.running() != nil {
@@ -107,8 +112,9 @@ func (c *Cluster) Boot(ctx context.Context, id harness.NodeID) error {
 	})
 }
 
-// Wipe implements harness.Wiper: the node's directory is deleted and made again, also when the node is down. The bytes are those that the node wrote, not those
-// of the files that it is given before each start.
+// Wipe implements harness.Wiper: the node's directory is deleted and made again, also when the node
+// is down. The bytes are those that the node wrote, not those of the files that it is given before
+// each start.
 func (c *Cluster) Wipe(ctx context.Context, id harness.NodeID) (effect harness.Effect, err error) {
 	err = c.withNode(ctx, id, func(ctx context.Context, n *node) error {
 		struck, err := c.kill(ctx, n)

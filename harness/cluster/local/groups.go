@@ -1,3 +1,6 @@
+// What the target's operator can do, beside what processes can do. States of nodes that are down are
+// answered here.
+
 package local
 
 import (
@@ -6,7 +9,8 @@ import (
 	"github.com/assay-project/assay/harness"
 )
 
-// compose lists the values that have the cluster's abilities: the processes' first, then those of the target's operator.
+// compose lists the values that have the cluster's abilities: the processes' first, then those of
+// the target's operator.
 func (c *Cluster) compose() []any {
 	parts := []any{c}
 	if g, ok := c.sys.Operator.(harness.Groups); ok {
@@ -18,7 +22,8 @@ func (c *Cluster) compose() []any {
 	return parts
 }
 
-// groups are the operator's, but for nodes that are down: what those would answer is known without asking.
+// groups are the operator's, but for nodes that are down: what those would answer is known without
+// asking.
 type groups struct {
 	of harness.Groups
 	c  *Cluster

@@ -1,3 +1,5 @@
+// The directory of a run, and how it is known whose it is. What nodes write into it is theirs.
+
 package local
 
 import (
@@ -16,15 +18,19 @@ import (
 )
 
 const (
-	// prefix begins the name of every home below os.TempDir, or of the link to one that lies elsewhere.
+	// prefix begins the name of every home below os.TempDir, or of the link to one that lies
+	// elsewhere.
 	prefix = "assay-local-"
-	// ownerFile says, in a home, which process must remove it: the owner in a line of its own, then the home's mark.
+	// ownerFile says, in a home, which process must remove it: the owner in a line of its own, then
+	// the home's mark.
 	ownerFile = ".assay-owner"
 	// logsDir holds the nodes' logs when nobody wants to keep them.
 	logsDir = ".logs"
-	// markVar is the variable in the environment of whatever runs from a home. Its value is the home's mark.
+	// markVar is the variable in the environment of whatever runs from a home. Its value is the
+	// home's mark.
 	markVar = "ASSAY_LOCAL_HOME"
-	// varPrefix begins the names of assay's own variables, which mean this process and not what it starts.
+	// varPrefix begins the names of assay's own variables, which mean this process and not what it
+	// starts.
 	varPrefix = "ASSAY_"
 )
 
@@ -64,9 +70,11 @@ func (h *home) make() error {
 		return fmt.Errorf("make the directory of the nodes: %w", err)
 	}
 	if len(inside) > 0 {
-		return fmt.Errorf("the directory of the nodes %s has %q in it: it must be empty (assay clean removes those of runs that are over)", h.root, inside[0].Name())
+		return fmt.Errorf("the directory of the nodes %s must be empty, and has %q in it "+
+			"(assay clean removes those of runs that are over)", h.root, inside[0].Name())
 	}
-	f, err := os.OpenFile(filepath.Join(h.root, ownerFile), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) // of two that find it empty one fails
+	// Of two that find it empty, one fails here.
+	f, err := os.OpenFile(filepath.Join(h.root, ownerFile), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		_ = os.Remove(h.root) // only if it is empty
 		return fmt.Errorf("mark the directory of the nodes: %w", err)
@@ -87,7 +95,8 @@ func (h *home) make() error {
 
 func (h *home) logs() string { return filepath.Join(h.root, logsDir) }
 
-// remove removes what make made. It may be called again. What says whose the home is goes last, so that Clean can go on where a removal broke off.
+// remove removes what make made. It may be called again. What says whose the home is goes last, so
+// that Clean can go on where a removal broke off.
 func (h *home) remove() error {
 	if !h.made {
 		return nil
@@ -116,13 +125,15 @@ func (h *home) remove() error {
 	return nil
 }
 
-// pointsTo says whether a path is a link to another: of two runs with one ID, the second could make none.
+// pointsTo says whether a path is a link to another: of two runs with one ID, the second could make
+// none.
 func pointsTo(link, path string) bool {
 	to, err := os.Readlink(link)
 	return err == nil && to == path
 }
 
-// sweep kills whatever else runs from the home: processes that a node started and that left its group.
+// sweep kills whatever else runs from the home: processes that a node started and that left its
+// group.
 func (h *home) sweep(ctx context.Context) error {
 	if !h.made {
 		return nil
@@ -141,7 +152,8 @@ func (h *home) environment() []string {
 	return append(env, markVar+"="+h.mark)
 }
 
-// sweep kills every process with the mark in its environment, and returns when all are gone. Where environments cannot be read it does nothing.
+// sweep kills every process with the mark in its environment, and returns when all are gone. Where
+// environments cannot be read it does nothing.
 func sweep(ctx context.Context, mark string) error {
 	setting := markVar + "=" + mark
 	for {

@@ -1,3 +1,5 @@
+// Loopback addresses on Linux.
+
 package local
 
 import (
@@ -6,8 +8,9 @@ import (
 	"net"
 )
 
-// loopback returns a loopback address for each node, and whether they are the nodes' own: 127.x.y.1, 127.x.y.2, ... with x and y drawn for the cluster, since the
-// whole of 127.0.0.0/8 is this machine. Not 127.0, where other programs listen.
+// loopback returns a loopback address for each node, and whether they are the nodes' own:
+// 127.x.y.1, 127.x.y.2, ... with x and y drawn for the cluster, since the whole of 127.0.0.0/8 is
+// this machine. Not 127.0, where other programs listen.
 func loopback(nodes int) (hosts []string, own bool) {
 	if nodes > 254 {
 		return shared(nodes), false

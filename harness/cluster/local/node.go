@@ -1,3 +1,5 @@
+// One node: what is known of it, and how its process is made ready, started and waited for.
+
 package local
 
 import (
@@ -19,7 +21,8 @@ import (
 // listenTime is how long a start waits for a node to listen.
 const listenTime = 30 * time.Second
 
-// node is one node, whether it runs or not. id and dir never change, log not after Start has begun; fields after turn belong to whoever holds it.
+// node is one node, whether it runs or not. id and dir never change, log not after Start has begun;
+// fields after turn belong to whoever holds it.
 type node struct {
 	id  harness.NodeID
 	dir string // its disk, and its program's working directory
@@ -27,7 +30,9 @@ type node struct {
 
 	proc atomic.Pointer[process] // the latest; nil: there was none; changed by whoever holds turn
 
-	turn   chan struct{}     // a lock of size 1 that can be waited for with a context: operations on one node are serial
+	// turn is a lock of size 1 that can be waited for with a context: operations on one node are
+	// serial.
+	turn   chan struct{}
 	files  map[string][]byte // written before the latest start
 	freeze *freeze           // of the process that runs; nil: it is not frozen
 }
@@ -87,7 +92,8 @@ func (c *Cluster) boot(ctx context.Context, n *node) error {
 	if err := n.write(spec.Files); err != nil {
 		return err
 	}
-	// The port may have gone to another process since it was chosen, or since the node ended. That is not the node's doing.
+	// The port may have gone to another process since it was chosen, or since the node ended. That
+	// is not the node's doing.
 	if err := taken(c.endpoints(n)); err != nil {
 		return fmt.Errorf("node %s: %w", n.id, err)
 	}
@@ -112,18 +118,19 @@ func (c *Cluster) program(ctx context.Context, path string) (string, error) {
 	return path, nil
 }
 
-// ownProgram is the executable of assay. It is looked for once, so that all nodes run the same for all their lives.
+// ownProgram is the executable of assay. It is looked for once, so that all nodes run the same for
+// all their lives.
 func (c *Cluster) ownProgram(ctx context.Context) (_ string, err error) {
 	select {
-	case c.programTurn <- struct{}{}:
-		defer func() { <-c.programTurn }()
+	case c.ownTurn <- struct{}{}:
+		defer func() { <-c.ownTurn }()
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
-	if c.programPath == "" {
-		c.programPath, err = c.own(ctx)
+	if c.ownPath == "" {
+		c.ownPath, err = c.own(ctx)
 	}
-	return c.programPath, err
+	return c.ownPath, err
 }
 
 // write makes the node's directory and writes files into it.
@@ -168,8 +175,8 @@ func (c *Cluster) spawn(n *node, program string, spec target.Process) (*process,
 	return &process{cmd: cmd, pid: cmd.Process.Pid, log: n.log, logFrom: from, ended: make(chan struct{})}, nil
 }
 
-// listens returns when the node accepts connections on its first port, or has had listenTime to do so: a long recovery is no error. A node that ends
-// instead is harness.ErrNodeExited.
+// listens returns when the node accepts connections on its first port, or has had listenTime to do
+// so: a long recovery is no error. A node that ends instead is harness.ErrNodeExited.
 func (c *Cluster) listens(ctx context.Context, n *node, p *process) error {
 	limit := time.NewTimer(listenTime)
 	defer limit.Stop()

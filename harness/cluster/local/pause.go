@@ -1,3 +1,5 @@
+// The fault that freezes a process, and how it is measured that the process stood still.
+
 package local
 
 import (
@@ -10,7 +12,8 @@ import (
 	"github.com/assay-project/assay/internal/osproc"
 )
 
-// freezeTime bounds the wait for a process to stand still after SIGSTOP: a thread may be in a system call that it has to finish.
+// freezeTime bounds the wait for a process to stand still after SIGSTOP: a thread may be in a
+// system call that it has to finish.
 const freezeTime = 5 * time.Second
 
 // freeze is one time in which a node is stopped, by one pause or by several that overlap.
@@ -85,8 +88,9 @@ func (n *node) endFreeze() {
 	n.freeze = nil
 }
 
-// Pause implements harness.Pauser with SIGSTOP: the node's threads stop, its kernel's side of connections goes on. The effect counts the milliseconds that it was
-// frozen. On a node that is down it has none.
+// Pause implements harness.Pauser with SIGSTOP: the node's threads stop, its kernel's side of
+// connections goes on. The effect counts the milliseconds that it was frozen. On a node that is
+// down it has none.
 func (c *Cluster) Pause(ctx context.Context, id harness.NodeID) (harness.Undo, error) {
 	p := pause{c: c, id: id}
 	err := c.withNode(ctx, id, func(ctx context.Context, n *node) (err error) {
@@ -94,7 +98,7 @@ func (c *Cluster) Pause(ctx context.Context, id harness.NodeID) (harness.Undo, e
 		if proc == nil {
 			return nil
 		}
-		if n.freeze == nil || n.freeze.proc != proc {
+		if n.freeze == nil {
 			if n.freeze, err = newFreeze(ctx, proc); err != nil || n.freeze == nil {
 				return err
 			}
@@ -147,5 +151,8 @@ func (p pause) effect(moved string) harness.Effect {
 		end, how = p.freeze.end, " until it was killed"
 	}
 	took := end.Sub(p.begin)
-	return harness.Effect{Count: max(1, took.Milliseconds()), Text: fmt.Sprintf("%s frozen for %v%s", p.id, took.Round(time.Millisecond), how)}
+	return harness.Effect{
+		Count: max(1, took.Milliseconds()),
+		Text:  fmt.Sprintf("%s frozen for %v%s", p.id, took.Round(time.Millisecond), how),
+	}
 }

@@ -25,7 +25,7 @@ func TestPause(t *testing.T) {
 	begin := time.Now()
 	thaw := r.pause("n1")
 	require.False(t, r.answers("n1"))
-	require.True(t, r.answers("n2"))
+	r.ask("n2", request{Op: "ping"})
 	effect := r.undo(thaw)
 	require.GreaterOrEqual(t, effect.Count, int64(300), "milliseconds")
 	require.LessOrEqual(t, effect.Count, time.Since(begin).Milliseconds())
@@ -98,7 +98,7 @@ func TestPauseOfADeadNode(t *testing.T) {
 	thaw := r.pause("n1")
 	r.boot("n1")
 	require.Zero(t, r.undo(thaw))
-	require.True(t, r.answers("n1"))
+	r.ask("n1", request{Op: "ping"})
 }
 
 func TestEndOfAPausedNode(t *testing.T) {
@@ -108,4 +108,9 @@ func TestEndOfAPausedNode(t *testing.T) {
 	require.NoError(t, syscall.Kill(p.pid, syscall.SIGKILL)) // not by this package
 	require.NoError(t, p.await(t.Context()))
 	require.Equal(t, harness.Effect{Text: "n1 ended by itself while it should have been frozen: signal: killed"}, r.undo(thaw))
+	r.boot("n1")
+	again := r.pause("n1")
+	require.False(t, r.answers("n1"), "the new process is frozen, too")
+	require.Positive(t, r.undo(again).Count)
+	r.ask("n1", request{Op: "ping"})
 }

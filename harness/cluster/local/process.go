@@ -1,3 +1,5 @@
+// One run of a node's program, from its start to its end, whoever ends it.
+
 package local
 
 import (
@@ -19,7 +21,8 @@ import (
 )
 
 const (
-	// groupTime bounds the wait for the rest of a process group, once its first process is gone and the others are killed.
+	// groupTime bounds the wait for the rest of a process group, once its first process is gone and
+	// the others are killed.
 	groupTime = 5 * time.Second
 	// pollTime is how often something is looked at that the system does not report.
 	pollTime = time.Millisecond
@@ -48,7 +51,8 @@ type exit struct {
 	killed bool   // by SIGKILL
 }
 
-// watch waits for the end of a process. What the process started and left behind in its group ends with it, as it would with a container.
+// watch waits for the end of a process. What the process started and left behind in its group ends
+// with it, as it would with a container.
 func (p *process) watch(id harness.NodeID, logger *slog.Logger) {
 	err := p.cmd.Wait()
 	if state := p.cmd.ProcessState; state != nil {
@@ -65,8 +69,8 @@ func (p *process) watch(id harness.NodeID, logger *slog.Logger) {
 	close(p.ended)
 }
 
-// endGroup kills what is left of a process group, and reports whether it is gone. The group's number is not another one's yet: numbers are given again only after
-// all others were.
+// endGroup kills what is left of a process group, and reports whether it is gone. The group's
+// number is not another one's yet: numbers are given again only after all others were.
 func endGroup(group int) bool {
 	for end := time.Now().Add(groupTime); time.Now().Before(end); {
 		if killGroup(group) != nil || !osproc.GroupAlive(group) { // an error: there is no such group
@@ -141,8 +145,9 @@ func tail(path string, from int64) (string, error) {
 	return string(text), err
 }
 
-// starter starts processes from one thread that lives until close. On Linux a child can be told to die with its parent, and then it dies with the thread
-// that started it: any other thread of this process may end long before.
+// starter starts processes from one thread that lives until close. On Linux a child can be told to
+// die with its parent, and then it dies with the thread that started it: any other thread of this
+// process may end long before.
 type starter struct {
 	jobs   chan job
 	closed chan struct{}

@@ -1,5 +1,7 @@
 //go:build !unix
 
+// What takes the place of Unix signals where there are none.
+
 package local
 
 import (
@@ -9,7 +11,8 @@ import (
 	"syscall"
 )
 
-// supported says whether this system has what the package is made of. It does not, so that nothing below is ever called but ownedByMe.
+// supported says whether this system has what the package is made of. It does not, so that nothing
+// below is ever called but ownedByMe.
 const supported = false
 
 func killGroup(int) error              { return errors.ErrUnsupported }

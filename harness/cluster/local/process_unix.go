@@ -1,5 +1,7 @@
 //go:build unix
 
+// What the package asks of a Unix system.
+
 package local
 
 import (
@@ -30,7 +32,8 @@ func exitOf(state *os.ProcessState) exit {
 	return exit{code: state.ExitCode(), how: fmt.Sprintf("exit code %d", state.ExitCode())}
 }
 
-// ownedByMe says whether a file belongs to the user of this process: directories of temporary files are everybody's.
+// ownedByMe says whether a file belongs to the user of this process: directories of temporary files
+// are everybody's.
 func ownedByMe(info fs.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	return ok && int(stat.Uid) == os.Geteuid()

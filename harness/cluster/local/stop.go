@@ -1,3 +1,5 @@
+// The end of a cluster, at whatever point it is.
+
 package local
 
 import (
@@ -6,8 +8,9 @@ import (
 	"fmt"
 )
 
-// Stop implements harness.Cluster: it kills whatever runs, however far Start came, and removes the directories. It waits for an operation that is under way to end,
-// which it does at once, since Stop ends its context.
+// Stop implements harness.Cluster: it kills whatever runs, however far Start came, and removes the
+// directories. It waits for an operation that is under way to end, which it does at once, since
+// Stop ends its context.
 func (c *Cluster) Stop(ctx context.Context) error {
 	c.end(ErrStopped)
 	if err := c.startIsOver(ctx); err != nil {
@@ -52,8 +55,9 @@ func (c *Cluster) startIsOver(ctx context.Context) error {
 	}
 }
 
-// holdNodes waits for what is being done to nodes, and keeps anything else from being done until release. It does not wait for ever: killing processes
-// while an operation hangs is better than not at all.
+// holdNodes waits for what is being done to nodes, and keeps anything else from being done until
+// release. It does not wait for ever: killing processes while an operation hangs is better than not
+// at all.
 func (c *Cluster) holdNodes(ctx context.Context) (release func()) {
 	ctx, cancel := context.WithTimeout(ctx, holdTime/2)
 	defer cancel()

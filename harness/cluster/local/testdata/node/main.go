@@ -1,4 +1,5 @@
-// Command node is a node that does what it is asked, so that the tests of the environment local can measure what faults do to a process and to its files.
+// Command node is a node that does what it is asked, so that the tests of the environment local can
+// measure what faults do to a process and to its files.
 package main
 
 import (
