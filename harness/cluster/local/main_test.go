@@ -54,6 +54,10 @@ func programDir() string {
 }
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childVar) != "" {
+		childMain()
+		return
+	}
 	dir := programDir()
 	path := filepath.Join(dir, "node")
 	build := exec.Command("go", "build", "-o", path, "./testdata/node")
