@@ -145,7 +145,7 @@ type NodeState struct {
 // Groups tells how nodes form replication groups and who leads. A group is a set of nodes that replicates one log; a node may be in several, with a role
 // in each. Partition p of a workload's topic lives in group p mod the number of groups.
 type Groups interface {
-	// Groups lists the members of each group; without groups, one that holds all.
+	// Groups lists the members of each group; without groups, one that holds all. The numbers of groups stay the same during a run.
 	Groups() [][]NodeID
 	// State asks a node for its part in a group. An unreachable node is a state with Up false, not an error.
 	State(ctx context.Context, group int, n NodeID) (NodeState, error)

@@ -72,8 +72,8 @@ func (k *Kind) instant() bool {
 // check says why a kind cannot be in a Set; nil when it can.
 func (k *Kind) check() error {
 	switch {
-	case k.Name == "none":
-		return errors.New(`the name "none" stands for no faults`)
+	case k.Name == "none" || k.Name == "all" || k.Name == "swarm":
+		return fmt.Errorf("the name %q means something else in --nemesis", k.Name)
 	case !isWord(k.Name):
 		return fmt.Errorf("bad name %q (want a word without colon, slash, comma or space)", k.Name)
 	case k.Kind != Instant && k.Kind != Lasting:
