@@ -77,7 +77,7 @@ func TestOldDerivedImages(t *testing.T) {
 	t.Cleanup(e.close)
 	unique := fmt.Sprintf("%d-%d", os.Getpid(), time.Now().UnixNano())
 	files := foreignContext(t, foreignImage+"ENV UNIQUE="+unique+"\n")
-	maker, err := newImageMaker(t.Context(), e, program(t), slog.New(slog.DiscardHandler))
+	maker, err := newImageMaker(t.Context(), e, nodeProgram(t), slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	tag, err := maker.image(t.Context(), target.Container{Build: files})
 	require.NoError(t, err)

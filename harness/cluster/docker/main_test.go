@@ -38,8 +38,8 @@ func tempDir() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("assay-docker-test-%d", os.Getpid()))
 }
 
-// program builds testdata/node, which stands in for assay, once per test binary run.
-func program(t testing.TB) string { return built(t, "node") }
+// nodeProgram builds testdata/node, which stands in for assay, once per test binary run.
+func nodeProgram(t testing.TB) string { return built(t, "node") }
 
 // built builds a command of testdata once per test binary run.
 func built(t testing.TB, name string) string {
@@ -176,7 +176,7 @@ func newRigOf(t testing.TB, p probes, nodes int) *rig {
 	dockertest.Need(t)
 	c, err := New(Config{
 		Target: p.target(), Config: target.Config{Nodes: nodes},
-		RunID: fmt.Sprintf("test-%d-%d", os.Getpid(), time.Now().UnixNano()%1e9), LogDir: t.TempDir(), Program: program(t),
+		RunID: fmt.Sprintf("test-%d-%d", os.Getpid(), time.Now().UnixNano()%1e9), LogDir: t.TempDir(), Program: nodeProgram(t),
 		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})),
 	})
 	require.NoError(t, err)
