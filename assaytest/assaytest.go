@@ -17,6 +17,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -32,37 +33,48 @@ const StoreEnv = "ASSAY_STORE"
 type Option func(*options)
 
 type options struct {
-	permitted bool
-	catalog   experiment.Catalog
+	accepted []int // exit codes
+	catalog  experiment.Catalog
 }
 
 // With runs the experiment with the parts of a catalog instead of the standard ones.
 func With(c experiment.Catalog) Option { return func(o *options) { o.catalog = c } }
 
-// AllowPermitted accepts anomalies that the configuration never promised to prevent (exit code 4).
-func AllowPermitted() Option { return func(o *options) { o.permitted = true } }
+// AllowPermitted accepts anomalies that the configuration never promised to prevent (exit code 4), beside a valid run.
+func AllowPermitted() Option {
+	return func(o *options) { o.accepted = append(o.accepted, judge.ExitPermitted) }
+}
+
+// ExpectInvalid accepts nothing but an anomaly that the contract excludes (exit code 3): for a system that is known to be wrong, to see that the alarm rings.
+func ExpectInvalid() Option {
+	return func(o *options) { o.accepted = []int{judge.ExitInvalid} }
+}
 
 // Run runs spec and returns its judged result. The test fails with the verdict and the path of the report when the harness fails, when nothing
 // can be concluded, and when there are anomalies (those that the contract permits included, unless AllowPermitted is given). The run
-// is kept when the test failed because of it. spec.Store is used when it is set and differs from the default.
+// is kept when the test failed because of it, and always with spec.Keep = experiment.KeepAlways. spec.Store is used when it is set and differs from the default.
 //
 // The test must not be in a synctest bubble already.
 func Run(t *testing.T, spec experiment.Spec, opts ...Option) *experiment.Result {
 	t.Helper()
-	o := options{catalog: experiment.Standard()}
+	o := options{catalog: experiment.Standard(), accepted: []int{judge.ExitValid}}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	if spec.Store == "" || spec.Store == experiment.Default().Store {
 		spec.Store = store(t)
 	}
+	keep := spec.Keep == experiment.KeepAlways
 	spec.Keep = experiment.KeepAlways // what happens to it is decided below
 	res, err := execute(t, o.catalog, spec)
 	if res == nil {
 		t.Fatalf("assay: seed %d: %v", spec.Seed, err)
 	}
 	s := &res.Summary
-	if s.Exit == judge.ExitValid || s.Exit == judge.ExitPermitted && o.permitted {
+	if slices.Contains(o.accepted, s.Exit) {
+		if keep {
+			return res
+		}
 		if err := os.RemoveAll(s.Run); err != nil {
 			t.Errorf("assay: removing a run: %v", err)
 		}

@@ -16,6 +16,8 @@ import (
 
 // Catalog is what can be chosen. Standard returns ours; whoever has parts of his own appends them to its lists. It is a value: nothing is registered anywhere.
 type Catalog struct {
+	// Program is the name of the binary, for commands that people are told to run. "": assay.
+	Program      string
 	Targets      []*target.Target
 	Workloads    []Workload
 	Faults       []nemesis.Kind

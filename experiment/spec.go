@@ -66,6 +66,15 @@ func (s *Spec) NemesisText() string {
 	return strings.Join(s.Nemesis, ",")
 }
 
+// command is Command as the program with the catalog is called.
+func (p *prepared) command(extra ...string) string {
+	line := p.Command(extra...)
+	if p.catalog.Program == "" {
+		return line
+	}
+	return p.catalog.Program + strings.TrimPrefix(line, "assay")
+}
+
 // Command returns the command that runs the experiment again: the seed, and every flag that is not at its default. extra are further flags, such as --seeds.
 func (s *Spec) Command(extra ...string) string {
 	d := Default()

@@ -121,7 +121,13 @@ func localEnvironment() Environment {
 			})
 		},
 		Clean: func(ctx context.Context, opts CleanOptions) ([]Leftover, error) {
-			removed, kept, err := local.Clean(ctx)
+			clean := local.Clean
+			if opts.PID != 0 {
+				clean = func(ctx context.Context) (removed, kept []string, err error) {
+					return local.CleanProcess(ctx, opts.PID)
+				}
+			}
+			removed, kept, err := clean(ctx)
 			var all []Leftover
 			for _, name := range removed {
 				all = append(all, Leftover{Kind: "directory", Name: name})

@@ -145,7 +145,7 @@ type NodeState struct {
 // Groups tells how nodes form replication groups and who leads. A group is a set of nodes that replicates one log; a node may be in several, with a role
 // in each. Partition p of a workload's topic lives in group p mod the number of groups.
 type Groups interface {
-	// Groups lists the members of each group; without groups, one that holds all.
+	// Groups lists the members of each group; without groups, one that holds all. The numbers of groups stay the same during a run.
 	Groups() [][]NodeID
 	// State asks a node for its part in a group. An unreachable node is a state with Up false, not an error.
 	State(ctx context.Context, group int, n NodeID) (NodeState, error)
@@ -207,8 +207,9 @@ type Function struct {
 	Name string // Op.F
 	// ReadOnly: the op changes nothing, so that one without an answer has certainly failed. Any other whose fate is not known is info.
 	ReadOnly bool
-	// Answer says which fields of the client's answer are recorded with ok and weak; the node always is. An answer that changes another field, or the
-	// partition or the position that was asked, is an error of the client, and ends the run: it would be lost.
+	// Answer says which fields of the client's answer are recorded with ok and weak; the node
+	// always is. An answer that changes another field, or the partition or the position that was
+	// asked, is an error of the client, and ends the run: it would be lost.
 	Answer Fields
 }
 
@@ -226,8 +227,9 @@ const (
 // FinalRead is one read after the recovery, in as many steps as it takes.
 type FinalRead struct {
 	Op histories.Op // the first step; type and process are set by the engine
-	// Next says, after an ok answer, what to ask next and whether that is all. nil: one answer is all. To ask another function, node, partition, value or
-	// position than before is progress; without progress the engine waits before it asks again.
+	// Next says, after an ok answer, what to ask next and whether that is all. nil: one answer is
+	// all. To ask another function, node, partition, value or position than before is progress;
+	// without progress the engine waits before it asks again.
 	Next func(asked, answer histories.Op) (next histories.Op, done bool)
 }
 

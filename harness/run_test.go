@@ -33,13 +33,20 @@ func (r *result) strikes() []histories.Strike { return histories.EventsOf(r.h).S
 
 func ms(ns int64) int64 { return ns / 1e6 }
 
+// stock are the faults that come with assay.
+func stock(t *testing.T) *nemesis.Set {
+	t.Helper()
+	set, err := nemesis.NewSet(nemesis.Stock()...)
+	require.NoError(t, err)
+	return set
+}
+
 // run runs a test on c in the bubble of the caller: 20 s at 100 ops/s by 4 clients, unless change says otherwise.
 func run(ctx context.Context, t *testing.T, c harness.Cluster, faults string, change func(*harness.Test)) result {
 	t.Helper()
 	w, err := log.New(log.Config{Partitions: 2})
 	require.NoError(t, err)
-	set, err := nemesis.NewSet(nemesis.Stock()...)
-	require.NoError(t, err)
+	set := stock(t)
 	specs, err := set.ParseList(faults)
 	require.NoError(t, err)
 	plan, err := set.MakePlan(nemesis.PlanConfig{Seed: 5, Faults: specs, Time: 20 * time.Second, Interval: 5 * time.Second})
@@ -241,9 +248,7 @@ func TestOpTimeout(t *testing.T) {
 
 func planned(t *testing.T, strikes ...harness.Strike) harness.Nemesis {
 	t.Helper()
-	set, err := nemesis.NewSet(nemesis.Stock()...)
-	require.NoError(t, err)
-	n, err := set.New(harness.Plan{Strikes: strikes})
+	n, err := stock(t).New(harness.Plan{Strikes: strikes})
 	require.NoError(t, err)
 	return n
 }
@@ -272,6 +277,8 @@ func TestFaultsAreHealedAndRecorded(t *testing.T) {
 		for _, s := range r.strikes() {
 			require.NotEmpty(t, s.Effect, s.Name)
 			require.True(t, s.Healed())
+			require.Positive(t, s.Number)
+			require.True(t, s.Harm.Known(), "%s says what it can destroy", s.Name)
 			require.Greater(t, ms(s.To), ms(s.From))
 			require.Less(t, ms(s.To), int64(20_000))
 		}

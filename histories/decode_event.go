@@ -7,7 +7,8 @@ import (
 	"slices"
 )
 
-// event decodes the object of an event, as strictly as the rest of a line. There are a few of them in a history, so that it need not be fast.
+// event decodes the object of an event, as strictly as the rest of a line. There are a few of them
+// in a history, so that it need not be fast.
 func (d *decoder) event() (*Event, error) {
 	e := new(Event)
 	_, err := d.object(func(key string) (err error) {
@@ -55,7 +56,8 @@ func (d *decoder) promote() (*Promote, error) {
 	return p, nil
 }
 
-// object decodes an object: value is called where the value of each key begins. It returns the keys, each of which is there once.
+// object decodes an object: value is called where the value of each key begins. It returns the
+// keys, each of which is there once.
 func (d *decoder) object(value func(key string) error) (keys []string, err error) {
 	if d.peek() != '{' {
 		return nil, d.errorf("want an object")

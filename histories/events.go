@@ -132,8 +132,9 @@ func (r *EventReader) inject(op *Op, e Event) {
 	r.events.Strikes = append(r.events.Strikes, s)
 }
 
-// heal ends the strike of the heal's number, and nothing if that was healed before. Of format 1, which has no numbers, it ends the earliest open strike with
-// its fault and nodes, or else the earliest with its fault; one without a fault ends all.
+// heal ends the strike of the heal's number, and nothing if that was healed before. Of format 1,
+// which has no numbers, it ends the earliest open strike with its fault and nodes, or else the
+// earliest with its fault; one without a fault ends all.
 func (r *EventReader) heal(op *Op, e Event) {
 	switch nodes := nodesOf(op); {
 	case e.Strike != 0:

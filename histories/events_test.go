@@ -119,6 +119,9 @@ func TestHealsOfFormat1(t *testing.T) {
 	early := EventsOf(told(old(Inject, "kill", "n1", "struck"), old(Heal, "kill", "n1", "killed"), failed(old(Heal, "kill", "n1", "again"), "late"))).Strikes
 	require.Equal(t, "killed", early[0].Effect, "a heal after the heal says nothing")
 	require.Empty(t, early[0].Err)
+	late := EventsOf(told(failed(old(Inject, "kill", "n1", "struck"), "half of it"), old(Heal, "kill", "n1", ""))).Strikes
+	require.Equal(t, "struck", late[0].Effect, "nor does a heal that has nothing to say")
+	require.Equal(t, "half of it", late[0].Err)
 	require.EqualValues(t, 2e9, early[0].To)
 }
 

@@ -17,7 +17,8 @@ var ErrInvalid = errors.New("not a valid history")
 //   - a partition of a client's operation is not negative;
 //   - a process is not used after info, because it may still be doing what it was doing;
 //   - an op of the nemesis is info and stands alone;
-//   - only an op of the nemesis has an event, and what that says can be read back: its harm is known, its strike a number from 0 to 1<<31-1.
+//   - only an op of the nemesis has an event, and what that says can be read back: its harm is known,
+//     its strike a number from 0 to 1<<31-1.
 //
 // The zero value is ready. It is not for concurrent use.
 type Validator struct {
@@ -60,7 +61,8 @@ func (v *Validator) Add(op *Op) error {
 	return nil
 }
 
-// checkEvent checks what op says in fields. A Recorder writes what it lets through, so it lets through nothing that the decoder refuses.
+// checkEvent checks what op says in fields. A Recorder writes what it lets through, so it lets
+// through nothing that the decoder refuses.
 func checkEvent(op *Op) error {
 	e := op.Event
 	switch {

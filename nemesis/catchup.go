@@ -2,6 +2,7 @@ package nemesis
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
@@ -9,18 +10,21 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// This file waits until damaged nodes have caught up. Until the history notes that, judges take what
-// such a node stored for lost, so it must never be noted too early.
+// This file waits until damaged nodes have caught up. Until the history notes that, judges take
+// what such a node stored for lost, so it must never be noted too early.
 
 // watch waits until damaged nodes have caught up, and notes it for each. It gives up when ctx ends.
-func (n *Nemesis) watch(ctx context.Context, s harness.Stage, nodes []harness.NodeID) {
+// The only error is a panic of the cluster.
+func (n *Nemesis) watch(ctx context.Context, s harness.Stage, nodes []harness.NodeID) error {
 	g, ok := harness.Can[harness.Groups](s.Cluster)
 	if !ok {
-		return
+		return nil
 	}
+	errs := make([]error, len(nodes))
 	var wg sync.WaitGroup
-	for _, node := range nodes {
+	for i, node := range nodes {
 		wg.Go(func() {
+			defer harness.Guard("waiting until "+string(node)+" has caught up", &errs[i])
 			w := catchUp{g: g, node: node, targets: make(map[int]target)}
 			for !n.noteCaughtUp(ctx, s, &w) {
 				if ctx.Err() != nil {
@@ -30,6 +34,7 @@ func (n *Nemesis) watch(ctx context.Context, s harness.Stage, nodes []harness.No
 		})
 	}
 	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // noteCaughtUp waits until the node has caught up, and notes it. It reports false when another
@@ -49,7 +54,8 @@ func (n *Nemesis) noteCaughtUp(ctx context.Context, s harness.Stage, w *catchUp)
 			break
 		}
 	}
-	// No strike begins inside, so a strike that is recorded before the note was seen by the answers.
+	// No strike begins inside, so a strike that is recorded before the note was seen by the
+	// answers.
 	_ = n.nodes.exclusive(ctx, func() error { // the only error is that ctx ended
 		if n.nodes.of(w.node).damages != before.damages {
 			return nil

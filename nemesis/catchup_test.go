@@ -74,3 +74,26 @@ func TestCaughtUpAfterTheLastStrike(t *testing.T) {
 		require.GreaterOrEqual(t, caughtUpAt(t, h, "n2"), 20*time.Second)
 	})
 }
+
+// panicky is a cluster that panics when it is asked for its groups, from some moment on.
+type panicky struct {
+	*fakecluster.Cluster
+	from time.Time
+}
+
+func (c panicky) Groups() [][]harness.NodeID {
+	if time.Now().After(c.from) {
+		panic("no such shard")
+	}
+	return c.Cluster.Groups()
+}
+
+// A panic while the nemesis waits is an error of the run, and everything is healed.
+func TestPanicWhileWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := panicky{started(t, fakecluster.Options{}, 3), time.Now().Add(2100 * time.Millisecond)}
+		_, err := stage(t.Context(), t, c, strike("power", time.Second, time.Second), strike("pause", 1500*time.Millisecond, 3*time.Second))
+		require.ErrorContains(t, err, "has caught up panicked: no such shard")
+		require.Empty(t, c.Hurt())
+	})
+}

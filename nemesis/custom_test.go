@@ -15,8 +15,8 @@ import (
 	"github.com/assay-project/assay/nemesis"
 )
 
-// This file is a third party's: an ability that the harness does not know, a cluster that has it, and
-// faults of its own.
+// This file is a third party's: an ability that the harness does not know, a cluster that has it,
+// and faults of its own.
 
 // forgetter is an ability of some clusters.
 type forgetter interface {
@@ -120,8 +120,8 @@ func TestThirdPartyFaults(t *testing.T) {
 	})
 }
 
-// Harm decides what the engine does: it watches until a node that lost its disk has caught up, and a
-// stock wipe of another node waits for that.
+// Harm decides what the engine does: it watches until a node that lost its disk has caught up, and
+// a stock wipe of another node waits for that.
 func TestThirdPartyHarm(t *testing.T) {
 	for _, harm := range []histories.Harm{histories.HarmDisk, histories.HarmUnsynced, histories.HarmNone} {
 		synctest.Test(t, func(t *testing.T) {
@@ -152,15 +152,15 @@ func TestThirdPartyHarm(t *testing.T) {
 	}
 }
 
-// A node that a stock fault keeps down is not drawn, and a node that a third party's fault keeps down
-// is not drawn by a stock one.
+// A node that a stock fault keeps down is not drawn, and a node that a third party's fault keeps
+// down is not drawn by a stock one.
 func TestThirdPartyDowns(t *testing.T) {
 	for pick := range uint64(10) {
 		synctest.Test(t, func(t *testing.T) {
 			c := forgetful{started(t, fakecluster.Options{}, 3)}
 			strikes := []harness.Strike{
 				strike("kill", time.Second, 9*time.Second), strike("stall", 2*time.Second, 7*time.Second), strike("power", 3*time.Second, time.Second),
-				strike("slow:all", 100*time.Millisecond, 100*time.Millisecond), // which downs nobody
+				strike("slow:all", 100*time.Millisecond, 100*time.Millisecond), // downs nobody
 			}
 			for i := range strikes {
 				strikes[i].Pick = pick + uint64(i)

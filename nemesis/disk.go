@@ -73,8 +73,8 @@ func (f *disk) restart(ctx context.Context, c harness.Cluster, nodes []harness.N
 	return restartFailed(ctx, c, free)
 }
 
-// restartFailed restarts those of the nodes whose disk failed, and says which. Such a node has ended
-// by itself, or runs on without writing.
+// restartFailed restarts those of the nodes whose disk failed, and says which. Such a node has
+// ended by itself, or runs on without writing.
 func restartFailed(ctx context.Context, c harness.Cluster, nodes []harness.NodeID) (string, error) {
 	k, ok := harness.Can[harness.Killer](c)
 	if !ok {

@@ -42,7 +42,8 @@ func TestFailedNodeIsRestarted(t *testing.T) {
 	})
 }
 
-// A node that another strike keeps down is that strike's to start: two that start it would be an error of the harness.
+// A node that another strike keeps down is started by that strike only: starting it twice would be
+// an error of the harness.
 func TestFailedNodeThatIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		down := fakecluster.Options{Unwell: func(s harness.NodeState) harness.NodeState {

@@ -118,7 +118,8 @@ func (d *drawing) one(nodes []harness.NodeID) []harness.NodeID {
 	return []harness.NodeID{nodes[d.rng.IntN(len(nodes))]}
 }
 
-// part picks some of the first group that has enough usable nodes. size is how many of n are picked.
+// part picks some of the first group that has enough usable nodes. size is how many of n are
+// picked.
 func (d *drawing) part(role string, size func(n int) int) ([]harness.NodeID, error) {
 	for _, g := range d.groups {
 		want, left := size(len(g.members)), d.among(g.members)

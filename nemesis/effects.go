@@ -95,8 +95,8 @@ func Boot(ctx context.Context, c harness.Cluster, nodes []harness.NodeID) (refus
 	return e.Text, err
 }
 
-// Unsupported is the error of a fault whose ability a cluster lacks. ability is what cannot be done,
-// such as "kill a process". It wraps harness.ErrUnsupported.
+// Unsupported is the error of a fault whose ability a cluster lacks. ability is what cannot be
+// done, such as "kill a process". It wraps harness.ErrUnsupported.
 func Unsupported(s Spec, ability string) error {
 	return fmt.Errorf("fault %s: neither this environment nor the mode can %s: %w", s, ability, harness.ErrUnsupported)
 }

@@ -68,7 +68,7 @@ func (n *Nemesis) Run(ctx context.Context, s harness.Stage) error {
 	var strikes, watches sync.WaitGroup
 	wctx, stopWatching := context.WithCancel(ctx)
 	defer stopWatching()
-	errs := make([]error, len(n.plan.Strikes))
+	errs, watched := make([]error, len(n.plan.Strikes)), make([]error, len(n.plan.Strikes))
 	for i, at := range n.plan.Strikes {
 		strikes.Go(func() {
 			r := &strike{n: n, s: s, at: at, number: i + 1, built: n.faults[at.Fault]}
@@ -76,14 +76,14 @@ func (n *Nemesis) Run(ctx context.Context, s harness.Stage) error {
 			if errs[i] != nil {
 				cancel()
 			} else if r.kind.damages() {
-				watches.Go(func() { n.watch(wctx, s, r.nodes) })
+				watches.Go(func() { watched[i] = n.watch(wctx, s, r.nodes) })
 			}
 		})
 	}
 	strikes.Wait()
 	stopWatching()
 	watches.Wait()
-	return errors.Join(errs...)
+	return errors.Join(append(errs, watched...)...)
 }
 
 // strike is one strike on its way.

@@ -18,12 +18,13 @@ import (
 // Every fault is injected, has an effect, and is healed at its time.
 func TestEveryFault(t *testing.T) {
 	for fault, want := range map[string][]string{
-		"kill:leader":      {"kill n1", "boot n1"},
-		"power:leader":     {"power n1", "boot n1"},
-		"restart:leader":   {"shutdown n1", "boot n1"},
-		"corrupt:leader":   {"corrupt n1"},
-		"pause:leader":     {"pause n1 on", "pause n1 off"},
-		"slow:leader":      {"shape 36 links on", "shape 36 links off"}, // 2 nodes, 2 clients with 8 generations each, both ways,
+		"kill:leader":    {"kill n1", "boot n1"},
+		"power:leader":   {"power n1", "boot n1"},
+		"restart:leader": {"shutdown n1", "boot n1"},
+		"corrupt:leader": {"corrupt n1"},
+		"pause:leader":   {"pause n1 on", "pause n1 off"},
+		// 2 nodes, 2 clients with 8 generations each, both ways
+		"slow:leader":      {"shape 36 links on", "shape 36 links off"},
 		"loss:leader":      {"shape 36 links on", "shape 36 links off"},
 		"fsync:leader":     {"fsync n1 on", "fsync n1 off"},
 		"full:leader":      {"full n1 on", "full n1 off"},
@@ -100,7 +101,8 @@ func TestPickDecides(t *testing.T) {
 	}
 }
 
-// Whatever ends the run, everything is healed: at once, with a context that the interruption does not reach.
+// Whatever ends the run, everything is healed: at once, with a context that the interruption does
+// not reach.
 func TestHealedWhenInterrupted(t *testing.T) {
 	for _, fault := range []string{"kill:all", "power", "wipe:leader", "restart", "pause:all", "partition", "slow", "loss", "fsync", "full", "promote"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -205,8 +207,8 @@ func TestRefusedBeforeTheRun(t *testing.T) {
 	}
 }
 
-// inMode is a cluster that has some of its abilities from its environment and some from its mode, as
-// the stock environments have. This mode has no promotes.
+// inMode is a cluster that has some of its abilities from its environment and some from its mode,
+// as the stock environments have. This mode has no promotes.
 type inMode struct {
 	harness.Cluster
 	c *fakecluster.Cluster

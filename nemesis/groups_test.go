@@ -97,7 +97,7 @@ func struckBy(t *testing.T, fault string, newCluster func(t *testing.T) harness.
 func TestRolesInSharedGroups(t *testing.T) {
 	for fault, want := range map[string][]string{
 		"kill:leader":   {"n1", "n2", "n5"},             // of any group
-		"kill:follower": {"n1", "n2", "n3", "n4"},       // n1 leads one group and follows in another
+		"kill:follower": {"n1", "n2", "n3", "n4"},       // n1 follows in another group
 		"kill:minority": {"n1", "n2", "n3", "n4", "n5"}, // one node of a group of three
 		"kill:majority": {"n1,n2", "n1,n3", "n2,n3", "n2,n4", "n3,n4", "n4,n5", "n1,n5", "n1,n4"},
 	} {
@@ -111,10 +111,11 @@ func TestRolesInSharedGroups(t *testing.T) {
 
 // A wipe waits for every group of its victim, not for the first only.
 func TestWipeWaitsForEveryGroup(t *testing.T) {
-	for down, waits := range map[string]bool{"n1": false, "n3": true} { // n1 has no group with n2, but n3 has
+	// n1 shares no group with n2, but n3 does
+	for down, waits := range map[string]bool{"n1": false, "n3": true} {
 		synctest.Test(t, func(t *testing.T) {
 			c := groupsOf(t, 4, "n1", "n2 n4", "n3 n2")
-			for pick := uint64(0); ; pick++ {
+			for pick := range uint64(400) {
 				kill, wipe := strike("kill", time.Second, 20*time.Second), strike("wipe", 3*time.Second, time.Second)
 				kill.Pick, wipe.Pick = pick%20, pick/20
 				h, err := stage(t.Context(), t, c, kill, wipe)
@@ -135,6 +136,7 @@ func TestWipeWaitsForEveryGroup(t *testing.T) {
 				require.Contains(t, strikes[1].Err, "n3 of the same group is down")
 				return
 			}
+			t.Fatal("no pick makes it come to that")
 		})
 	}
 }
@@ -161,8 +163,8 @@ func TestCaughtUpInEveryGroup(t *testing.T) {
 	}
 }
 
-// What a node has to reach is what each leader had when the node came back, not what it has when the
-// other groups are done.
+// What a node has to reach is what each leader had when the node came back, not what it has when
+// the other groups are done.
 func TestCaughtUpWithEachLeaderAsItWas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := groupsOf(t, 3, "n1 n2", "n3 n2")
@@ -270,7 +272,8 @@ func TestPartitionWithoutGroup(t *testing.T) {
 	}
 }
 
-// A node may lead one group and follow in another: a promote is of the group in which it has the role.
+// A node may lead one group and follow in another: a promote is of the group in which it has the
+// role.
 func TestPromoteInTheGroupOfTheRole(t *testing.T) {
 	for fault, want := range map[string][]string{
 		"promote":          {"0", "1"},
@@ -294,6 +297,25 @@ func TestPromoteInTheGroupOfTheRole(t *testing.T) {
 		for _, call := range want {
 			require.True(t, seen[call], "%s: %s", fault, call)
 		}
+	}
+}
+
+// A group that nobody leads has neither a leader nor followers to promote.
+func TestPromoteNotInAGroupWithoutLeader(t *testing.T) {
+	for pick := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			c := groupsOf(t, 2, "n1 n2", "n2 n1")
+			c.adjust = func(s *harness.NodeState) {
+				if s.Group == 0 {
+					s.Role = harness.RoleFollower
+				}
+			}
+			s := strike("promote:leader", time.Second, time.Second)
+			s.Pick = pick
+			_, err := stage(t.Context(), t, c, s)
+			require.NoError(t, err)
+			require.Equal(t, []string{"1 n2"}, c.promotes)
+		})
 	}
 }
 

@@ -44,14 +44,15 @@ type Kind struct {
 	Info
 	// Harm is what the fault can destroy. It is recorded with each strike, and the judges rely on
 	// it: a loss after a strike that claims less harm than it does counts against the system. After
-	// a strike that harms the disk or its unsynced bytes, the nemesis watches until its victims have
-	// caught up, and notes it.
+	// a strike that harms the disk or its unsynced bytes, the nemesis watches until its victims
+	// have caught up, and notes it.
 	Harm histories.Harm
-	// Downs: the victims do not run while the fault is on, so no other fault is drawn for them.
+	// Downs: the victims do not run while the fault is on, so Nodes.Draw leaves them out.
 	Downs bool
 	// Restarts: the victims are down only because they start again. Readers of a history then take
 	// the strike for over when it happened, even if no heal was recorded. They do so for every
-	// instant fault that leaves no node down; a killed node, in contrast, stays down until its heal.
+	// instant fault that leaves no node down; a killed node, in contrast, stays down until its
+	// heal.
 	Restarts bool
 	// Build returns the fault as spec asks for it. nodes tracks which nodes are down or damaged; it
 	// is shared by all faults of one nemesis.
@@ -71,8 +72,8 @@ func (k *Kind) instant() bool {
 // check says why a kind cannot be in a Set; nil when it can.
 func (k *Kind) check() error {
 	switch {
-	case k.Name == "none":
-		return errors.New(`the name "none" stands for no faults`)
+	case k.Name == "none" || k.Name == "all" || k.Name == "swarm":
+		return fmt.Errorf("the name %q means something else in --nemesis", k.Name)
 	case !isWord(k.Name):
 		return fmt.Errorf("bad name %q (want a word without colon, slash, comma or space)", k.Name)
 	case k.Kind != Instant && k.Kind != Lasting:

@@ -105,7 +105,8 @@ func newLinkSet(shape harness.Rule) *linkSet {
 	return &linkSet{shape: shape, known: make(map[[2]harness.Endpoint]bool)}
 }
 
-// oneway adds the direction from a to b; a link of an end to itself, or between two clients, is none.
+// oneway adds the direction from a to b; a link of an end to itself, or between two clients, is
+// none.
 func (l *linkSet) oneway(a, b harness.Endpoint) {
 	k := [2]harness.Endpoint{a, b}
 	if a == b || a.Node == "" && b.Node == "" || l.known[k] {

@@ -9,8 +9,8 @@ import (
 	"github.com/assay-project/assay/harness"
 )
 
-// partition cuts links. A split is between nodes, and every client reaches every node. With clients,
-// each of them is on one side.
+// partition cuts links. A split is between nodes, and every client reaches every node. With
+// clients, each of them is on one side.
 type partition struct {
 	Victims
 }
@@ -54,8 +54,9 @@ func (f *partition) Draw(ctx context.Context, c harness.Cluster, at harness.Stri
 	if err != nil {
 		return nil, err
 	}
+	everybody := f.Spec.Role == RoleAll // all on one side would leave nobody on the other
 	switch {
-	case f.Spec.Shape == shapeHalves, f.Spec.Shape == shapeOneway && f.Spec.Role == RoleAll: // all on one side would leave nobody on the other
+	case f.Spec.Shape == shapeHalves, f.Spec.Shape == shapeOneway && everybody:
 		nodes = half(sets, nodes, Random(at, streamSides))
 	case f.Spec.Shape == shapeRing:
 		nodes = slices.Clone(around(sets, nodes[0]))
@@ -154,8 +155,8 @@ func ends(nodes []harness.NodeID, clients []harness.Endpoint) []harness.Endpoint
 	return all
 }
 
-// ring cuts every link but those between neighbours. A client reaches the node of its side, and what
-// that node reaches.
+// ring cuts every link but those between neighbours. A client reaches the node of its side, and
+// what that node reaches.
 func ring(links *linkSet, nodes []harness.NodeID, clients [][]harness.Endpoint) {
 	n := len(nodes)
 	for i, x := range nodes {

@@ -22,7 +22,8 @@ func end(e harness.Endpoint) string {
 	return fmt.Sprintf("client %d", e.Process)
 }
 
-// shaped injects a fault into a cluster of so many nodes, with client processes 4 and 5, and returns the links that it touches.
+// shaped injects a fault into a cluster of so many nodes, with client processes 4 and 5, and
+// returns the links that it touches.
 func shaped(t *testing.T, fault string, nodes int, pick uint64) (got links, struck []string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -131,7 +132,7 @@ func TestWithClients(t *testing.T) {
 	for _, shape := range []string{"partition/with-clients", "partition:leader/alone/with-clients", "partition/ring/with-clients"} {
 		for pick := range uint64(10) {
 			got, _ := shaped(t, shape, 5, pick)
-			for _, p := range []int{4, 5, 6, 7} { // the processes in use, and those that replace them
+			for _, p := range []int{4, 5, 6, 7} { // those in use, and those that replace them
 				cut := 0
 				for i := 1; i <= 5; i++ {
 					if got.both(fmt.Sprintf("client %d", p), name(i)) {

@@ -104,7 +104,8 @@ func (x *succession) promoteOne(ctx context.Context, p harness.Promoter, number 
 	ask := func(force bool) func(context.Context) (harness.Promotion, error) {
 		return func(ctx context.Context) (harness.Promotion, error) { return p.Promote(ctx, number, "", force) }
 	}
-	maySucceed := func(err error) bool { return !errors.Is(err, harness.ErrNeverSafe) } // the missing node will come back empty
+	// What can never be safe is not tried for long: the missing node will come back empty.
+	maySucceed := func(err error) bool { return !errors.Is(err, harness.ErrNeverSafe) }
 	done, err := retry(ctx, forceAfter, maySucceed, ask(false))
 	if err != nil {
 		x.stage.Logger.Info("no safe promote, so it is forced", "group", number, "err", err)

@@ -13,11 +13,12 @@ import (
 // restoreTime bounds the making of topics after a group has lost every disk.
 const restoreTime = 20 * time.Second
 
-// wipe deletes disks. A node returns empty. If it led, somebody else of its group is promoted first:
-// an empty leader must never lead on.
+// wipe deletes disks. A node returns empty. If it led, somebody else of its group is promoted
+// first: an empty leader must never lead on.
 //
 // Unless majority or all asks for it, a wipe waits while another node of one of the victim's groups
-// is down, or was damaged and has not caught up. Replication is for one operator's mistake at a time.
+// is down, or was damaged and has not caught up. Replication is for one operator's mistake at a
+// time.
 type wipe struct {
 	Victims
 }
@@ -91,8 +92,8 @@ func wholeGroup(c harness.Cluster, nodes []harness.NodeID) bool {
 	})
 }
 
-// restore makes the topics again, as an operator would who has lost every disk. That it fails is the
-// system's doing and no error.
+// restore makes the topics again, as an operator would who has lost every disk. That it fails is
+// the system's doing and no error.
 func restore(ctx context.Context, s harness.Stage) string {
 	ctx, cancel := context.WithTimeout(ctx, restoreTime)
 	defer cancel()

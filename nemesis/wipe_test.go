@@ -13,7 +13,8 @@ import (
 	"github.com/assay-project/assay/harness/fakecluster"
 )
 
-// With copies=2 of 2, the follower of a wiped leader has everything, so its promote is safe, and it comes before the node's return.
+// With copies=2 of 2, the follower of a wiped leader has everything. So its promote is safe, and it
+// comes before the node's return.
 func TestWipedLeaderIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := started(t, fakecluster.Options{Copies: 2}, 2)
@@ -30,9 +31,9 @@ func TestWipedLeaderIsReplaced(t *testing.T) {
 	})
 }
 
-// The others of the group may be frozen or down when a wiped leader is due back. It waits for one of
-// them, which is promoted first. If the wiped node did not lead, nobody is promoted, even while the
-// leader is frozen.
+// The others of the group may be frozen or down when a wiped leader is due back. It waits for one
+// of them, which is promoted first. If the wiped node did not lead, nobody is promoted, even while
+// the leader is frozen.
 func TestWipedLeaderWaitsForAnother(t *testing.T) {
 	for other, calls := range map[string][]string{ // nobody leads by then: one is all that is up
 		"pause": {"start", "wipe n1", "pause n2 on", "pause n2 off", "promote 0 n2 safe=true", "boot n1"},
@@ -53,7 +54,8 @@ func TestWipedLeaderWaitsForAnother(t *testing.T) {
 	})
 }
 
-// When all that is left of a group is empty, somebody leads all the same, and the topics are made again.
+// When all that is left of a group is empty, somebody leads all the same, and the topics are made
+// again.
 func TestNothingIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := started(t, fakecluster.Options{Unwell: func(s harness.NodeState) harness.NodeState {
@@ -84,7 +86,8 @@ func TestTopicsAreMadeAgain(t *testing.T) {
 		require.NoError(t, err)
 		require.NotContains(t, c.Calls(), "topic log 1")
 	})
-	synctest.Test(t, func(t *testing.T) { // not without a node that is missing: it waits for somebody to start it, not for topics
+	// Not while a node is missing: somebody has to start it first.
+	synctest.Test(t, func(t *testing.T) {
 		c := started(t, fakecluster.Options{BootErr: func(n harness.NodeID) error {
 			if n == "n3" {
 				return harness.ErrNodeExited
@@ -98,7 +101,8 @@ func TestTopicsAreMadeAgain(t *testing.T) {
 	})
 }
 
-// Where a safe promote might still be had, it is tried for a while; then it is forced, and the history says so.
+// Where a safe promote might still be had, it is tried for a while. Then it is forced, and the
+// history says so.
 func TestForcedPromoteIsRecorded(t *testing.T) {
 	forced := 0
 	for pick := range uint64(10) {
@@ -143,7 +147,8 @@ func TestWipeWaits(t *testing.T) {
 		require.NotEmpty(t, recs[1].Effect)
 		require.GreaterOrEqual(t, recs[1].From, int64(9*time.Second))
 	})
-	synctest.Test(t, func(t *testing.T) { // it never comes to that: the strike is recorded as missed, with the reason
+	// When it never comes to that, the strike is recorded as missed, with the reason.
+	synctest.Test(t, func(t *testing.T) {
 		c := started(t, fakecluster.Options{Copies: 2}, 2)
 		h, err := stage(t.Context(), t, c, strike("kill:follower", time.Second, 20*time.Second), strike("wipe:leader", 3*time.Second, time.Second))
 		require.NoError(t, err)

@@ -3,6 +3,7 @@ package judge_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"math/rand/v2"
 	"path/filepath"
@@ -219,31 +220,71 @@ func stripped(t *testing.T, j *judge.Judgement) string {
 	return string(all)
 }
 
-// The same history is judged the same, whether it is in memory or read from its file, byte for byte.
-func TestJudgedTwice(t *testing.T) {
+// corpus are the recorded histories, by their paths.
+func corpus(t *testing.T) map[string]histories.History {
+	t.Helper()
 	files, err := filepath.Glob("../../histories/corpus/*/*.jsonl")
 	require.NoError(t, err)
 	require.Greater(t, len(files), 30)
-	exits := make(map[int]int)
+	all := make(map[string]histories.History)
 	for _, path := range files {
-		h, _, err := histories.ReadFile(path)
+		all[path], _, err = histories.ReadFile(path)
 		require.NoError(t, err)
-		streamed, err := histories.OpenFile(path)
-		require.NoError(t, err)
-		two := async()
-		two.Replication, two.Copies = promise.Sync, 2
-		for _, p := range []contract.Promise{{}, async().Promise(), two.Promise(), losing()} {
+	}
+	return all
+}
+
+// lacking is a history that lacks much: scans of eight nodes, and faults that did nothing.
+func lacking() *book {
+	b := &book{}
+	b.nemesis(histories.Note, histories.NoteGroup, "n1,n2,n3,n4,n5,n6,n7,n8", "led by n1 at epoch 1")
+	for _, fault := range []string{"kill", "slow", "loss", "pause:leader"} {
+		b.nemesis(histories.Inject, fault, "n1", "")
+		b.nemesis(histories.Heal, fault, "n1", "")
+	}
+	for part := range int32(5) {
+		b.send(histories.OK, int64(10+part), 0)
+		b.h[len(b.h)-1].Part, b.h[len(b.h)-2].Part = part, part
+	}
+	return b
+}
+
+// The same history is judged the same, byte for byte.
+func TestJudgedTwice(t *testing.T) {
+	two := async()
+	two.Replication, two.Copies = promise.Sync, 2
+	promises := []contract.Promise{{}, async().Promise(), two.Promise(), losing()}
+	all := corpus(t)
+	all["torn"], all["cut short"], all["lacking"] = torn().h, cutShort().h, lacking().h
+	r := rand.New(rand.NewPCG(3, 4))
+	for i := range 40 {
+		all[fmt.Sprint("generated ", i)] = oracle.Generate(r)
+	}
+	exits := make(map[int]int)
+	for name, h := range all {
+		for _, p := range promises {
 			first := judge.Judge(t.Context(), judge.Input{History: h, Promise: p, Rules: everything})
 			exits[first.Exit]++
 			want := stripped(t, &first)
-			for _, again := range []histories.Reader{h, streamed} {
-				second := judge.Judge(t.Context(), judge.Input{History: again, Promise: p, Rules: everything})
-				require.Equal(t, want, stripped(t, &second), path)
+			for range 4 {
+				again := judge.Judge(t.Context(), judge.Input{History: h, Promise: p, Rules: everything})
+				require.Equal(t, want, stripped(t, &again), name)
 			}
 		}
-		require.NoError(t, streamed.Err())
 	}
 	for _, exit := range []int{judge.ExitValid, judge.ExitUnknown, judge.ExitInvalid, judge.ExitPermitted} {
 		require.Positive(t, exits[exit], "%s: %v", judge.VerdictName(exit), exits)
+	}
+}
+
+// A history that is read from its file is judged as one in memory.
+func TestJudgedFromItsFile(t *testing.T) {
+	for path, h := range corpus(t) {
+		streamed, err := histories.OpenFile(path)
+		require.NoError(t, err)
+		first := judge.Judge(t.Context(), judge.Input{History: h, Promise: losing(), Rules: everything})
+		second := judge.Judge(t.Context(), judge.Input{History: streamed, Promise: losing(), Rules: everything})
+		require.NoError(t, streamed.Err())
+		require.Equal(t, stripped(t, &first), stripped(t, &second), path)
 	}
 }

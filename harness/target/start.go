@@ -17,6 +17,9 @@ type FS = vfs.FS
 // File is an open file of an FS.
 type File = vfs.File
 
+// Dir returns a directory of this machine as an FS, and makes it if it is missing: a node that is written for FS runs on both.
+func Dir(path string) (FS, error) { return vfs.OS(path) }
+
 // SimNode says how a node runs in a simulation: as a part of this process, in virtual time. Its code must touch the world only through what it is
 // handed, hold no mutex across a wait, and sleep in retry loops: a goroutine that spins, or that waits for a mutex, stops virtual time.
 type SimNode struct {

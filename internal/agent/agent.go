@@ -36,7 +36,7 @@ const (
 )
 
 // errUsage is returned when the agent was called wrongly.
-var errUsage = errors.New("usage: assay agent apply|counters|clear|delay, or assay agent run-node [--rules FILE] -- COMMAND [ARGUMENT]...")
+var errUsage = errors.New("usage: assay agent apply|counters|clear|delay, or assay agent run-node [--rules FILE] -- COMMAND ARGUMENTS")
 
 // Main runs one agent command and returns the exit code: 0, 1 after an error that it wrote to stderr, 2 after wrong usage.
 // On success run-node does not return: the process becomes the node.

@@ -305,6 +305,19 @@ func (l late) CreateTopic(ctx context.Context, name string, n int) error {
 	return l.Cluster.CreateTopic(ctx, name, n)
 }
 
+// plain is a cluster that can nothing but run.
+func plain() harness.Cluster {
+	return struct{ harness.Cluster }{fakecluster.New(fakecluster.Options{}, 3)}
+}
+
+// inParts is a cluster whose system makes topics.
+type inParts struct {
+	harness.Cluster
+	topics *fakecluster.Cluster
+}
+
+func (c *inParts) Parts() []any { return []any{c.topics} }
+
 func TestSetup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := fakecluster.New(fakecluster.Options{}, 3)
@@ -317,8 +330,10 @@ func TestSetup(t *testing.T) {
 		defer cancel()
 		require.ErrorIs(t, newWorkload(t, log.Config{}).Setup(ctx, late{c, &tries}), context.DeadlineExceeded)
 	})
-	plain := struct{ harness.Cluster }{fakecluster.New(fakecluster.Options{}, 3)}
-	require.NoError(t, newWorkload(t, log.Config{}).Setup(t.Context(), plain), "a cluster that makes no topics is expected to have them")
+	parts := &inParts{Cluster: plain(), topics: fakecluster.New(fakecluster.Options{}, 3)}
+	require.NoError(t, newWorkload(t, log.Config{Partitions: 5}).Setup(t.Context(), parts))
+	require.Equal(t, []string{"topic log 5"}, parts.topics.Calls(), "whichever part of the cluster makes topics")
+	require.NoError(t, newWorkload(t, log.Config{}).Setup(t.Context(), plain()), "a cluster that makes no topics is expected to have them")
 }
 
 // The workload and its checkers fit together: a run on a good cluster is valid, and one that loses what it acknowledged is not.

@@ -313,8 +313,8 @@ func (v *View) Lost(i int32) bool {
 	return t.Known && !v.inTruth[i] && s.Done < t.Began
 }
 
-// SentAfter reports whether a message was sent to p, and its send not over when p's truth began, so that the truth need not hold it and says nothing
-// about it if it does not. Open sends count as over.
+// SentAfter reports whether a message was sent to p, and its send was not over when p's truth
+// began: that it is absent from the truth says nothing. Open sends count as over.
 func (v *View) SentAfter(value int64, p *Part) bool {
 	i := v.SendOf(value)
 	return i >= 0 && v.Sends[i].Part == p.ID && p.Truth.Known && v.Sends[i].Done >= p.Truth.Began

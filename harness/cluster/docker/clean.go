@@ -13,6 +13,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/client"
+
+	"github.com/assay-project/assay/internal/owner"
 )
 
 // Report lists what was removed, by name.
@@ -54,20 +56,20 @@ func CleanProcess(ctx context.Context, pid int) (Report, error) {
 	}
 	defer e.close()
 	return clean(ctx, e, false, func(marks map[string]string) bool {
-		o, err := parseOwner(marks[LabelOwner])
-		return err == nil && o.pid == pid
+		o, err := owner.Parse(marks[LabelOwner])
+		return err == nil && o.PID == pid
 	})
 }
 
 // clean removes those things that mine says yes to, and whose owner is gone unless it is forced.
 func clean(ctx context.Context, e *engine, force bool, mine func(labels map[string]string) bool) (Report, error) {
-	me := self()
+	me := owner.Self()
 	return sweep(ctx, e, func(marks map[string]string) bool {
 		if !mine(marks) || force {
 			return mine(marks)
 		}
-		o, err := parseOwner(marks[LabelOwner])
-		return err == nil && o.fate(me) == dead
+		o, err := owner.Parse(marks[LabelOwner])
+		return err == nil && o.Fate(me) == owner.Dead
 	})
 }
 

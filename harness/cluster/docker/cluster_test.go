@@ -69,6 +69,8 @@ func TestPublishedPorts(t *testing.T) {
 	require.NoError(t, r.c.Boot(t.Context(), "n1"))
 	r.ask("n1", request{Op: "ping"})
 	require.True(t, r.reaches("n2", "n1"))
+	_, err = r.c.mapped(t.Context(), r.c.engine, r.c.addr("n1", sparePort))
+	require.NoError(t, err, "all ports are published")
 }
 
 func TestEngineHost(t *testing.T) {
@@ -180,7 +182,7 @@ func TestCleanAfterKill(t *testing.T) {
 	other := startRig(t, 1) // belongs to a process that lives: this one
 	run := fmt.Sprintf("child-%d", os.Getpid())
 	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), childVar+"="+run, childVar+"_PROGRAM="+program(t))
+	child.Env = append(os.Environ(), childVar+"="+run, childVar+"_PROGRAM="+nodeProgram(t))
 	out, err := child.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, child.Start())
@@ -214,36 +216,6 @@ func TestCleanAfterKill(t *testing.T) {
 	require.Len(t, report.Containers, 1, "unless it is forced")
 }
 
-func TestOwner(t *testing.T) {
-	me := self()
-	parsed, err := parseOwner(me.String())
-	require.NoError(t, err)
-	require.Equal(t, me, parsed)
-	require.Equal(t, alive, me.fate(me))
-
-	for name, tc := range map[string]struct {
-		change func(*owner)
-		want   fate
-	}{
-		"another machine":            {func(o *owner) { o.host = "elsewhere" }, unknown},
-		"another boot":               {func(o *owner) { o.boot = "before" }, dead},
-		"another namespace":          {func(o *owner) { o.space = "pid:[1]" }, unknown},
-		"no such process":            {func(o *owner) { o.pid = 1 << 30 }, dead},
-		"another process's number":   {func(o *owner) { o.start = "1" }, dead},
-		"a process of another owner": {func(o *owner) { o.pid, o.start = 1, processStart(1) }, alive},
-	} {
-		t.Run(name, func(t *testing.T) {
-			o := me
-			tc.change(&o)
-			require.Equal(t, tc.want, o.fate(me))
-		})
-	}
-	for _, bad := range []string{"", "a/b/c/d", "a/b/c/x/e", "a/b/c/-1/e", "a/b/c/1/e/f"} {
-		_, err := parseOwner(bad)
-		require.Error(t, err, "%q", bad)
-	}
-}
-
 func TestProgram(t *testing.T) {
 	info, err := exec.LookPath("go")
 	require.NoError(t, err)
@@ -256,7 +228,7 @@ func TestProgram(t *testing.T) {
 			require.Error(t, checkStatic(cc, "amd64"), "gcc is dynamic")
 		}
 	}
-	require.NoError(t, checkStatic(program(t), goArch("")))
+	require.NoError(t, checkStatic(nodeProgram(t), goArch("")))
 }
 
 // BenchmarkStart measures how long three nodes take to serve, with the image there, and to be gone.

@@ -7,7 +7,7 @@
 // Rules are state that this package keeps: what is active is written into a container before it starts, so that a node comes back into
 // the split that it left.
 //
-// Everything created carries the labels of owner.go, from which Stop and Clean find it; Stop works at any time, also while Start
+// Everything created carries the labels of labels.go, from which Stop and Clean find it; Stop works at any time, also while Start
 // is half done. A SIGKILL of this process leaves labelled things behind, which only Clean removes.
 //
 // Links between nodes are shaped in the containers; links between a client and a node in the client's own connections (link.go),

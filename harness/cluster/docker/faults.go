@@ -1,14 +1,18 @@
 package docker
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"strconv"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/internal/osproc"
 )
 
 // killed is the exit code of a process that SIGKILL ended.
@@ -231,4 +235,14 @@ func (p pause) measure(ctx context.Context, e *engine, n *node) harness.Effect {
 		return harness.Effect{Text: fmt.Sprintf("%s ran %d times while it should have been frozen", n.id, ran-p.switches)}
 	}
 	return harness.Effect{Count: max(1, took.Milliseconds()), Text: fmt.Sprintf("%s frozen for %v", n.id, took.Round(time.Millisecond))}
+}
+
+// switches counts how often the threads of a container's first process were taken off a processor. It is not known when the process cannot be
+// seen here, or is not the container's: the engine may be on another machine.
+func switches(pid int, containerID string) (count int64, ok bool) {
+	group, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil || containerID == "" || !bytes.Contains(group, []byte(containerID)) {
+		return 0, false
+	}
+	return osproc.Switches(pid)
 }

@@ -148,7 +148,7 @@ func buildForTest(t *testing.T, dockerfile string) string {
 	require.NoError(t, followBuild(result.Body))
 	after := context.WithoutCancel(t.Context())
 	t.Cleanup(func() {
-		_, err := e.api.ImageRemove(after, name, client.ImageRemoveOptions{})
+		_, err := e.api.ImageRemove(after, name, client.ImageRemoveOptions{PruneChildren: true})
 		require.NoError(t, err)
 	})
 	return name

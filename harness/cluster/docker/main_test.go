@@ -28,6 +28,7 @@ type (
 
 const (
 	probePort   = "probe"
+	sparePort   = "spare" // nobody listens
 	probeConfig = "/etc/probe/config.json"
 	probeData   = "/data"
 )
@@ -37,8 +38,8 @@ func tempDir() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("assay-docker-test-%d", os.Getpid()))
 }
 
-// program builds testdata/node, which stands in for assay, once per test binary run.
-func program(t testing.TB) string { return built(t, "node") }
+// nodeProgram builds testdata/node, which stands in for assay, once per test binary run.
+func nodeProgram(t testing.TB) string { return built(t, "node") }
 
 // built builds a command of testdata once per test binary run.
 func built(t testing.TB, name string) string {
@@ -81,7 +82,8 @@ func (p probes) target() *target.Target {
 
 func (p probes) system(nodes int, at target.Place) *target.System {
 	sys := &target.System{
-		Nodes: target.NodeNames(nodes), Ports: []target.Port{{Name: probePort, Number: 7000}}, Operator: p.operator,
+		Nodes: target.NodeNames(nodes), Ports: []target.Port{{Name: probePort, Number: 7000}, {Name: sparePort, Number: 7001}},
+		Operator: p.operator,
 		Open: func(_ context.Context, _ int, dial target.DialFunc) (harness.Client, error) {
 			return probeClient{at, dial}, nil
 		},
@@ -174,7 +176,7 @@ func newRigOf(t testing.TB, p probes, nodes int) *rig {
 	dockertest.Need(t)
 	c, err := New(Config{
 		Target: p.target(), Config: target.Config{Nodes: nodes},
-		RunID: fmt.Sprintf("test-%d-%d", os.Getpid(), time.Now().UnixNano()%1e9), LogDir: t.TempDir(), Program: program(t),
+		RunID: fmt.Sprintf("test-%d-%d", os.Getpid(), time.Now().UnixNano()%1e9), LogDir: t.TempDir(), Program: nodeProgram(t),
 		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})),
 	})
 	require.NoError(t, err)

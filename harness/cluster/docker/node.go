@@ -3,7 +3,6 @@ package docker
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -172,24 +171,22 @@ func (c *Cluster) boot(ctx context.Context, e *engine, n *node) error {
 	if c.logDir != "" {
 		n.logs.follow(e, n, c.logDir, since, c.logger)
 	}
-	return c.listens(ctx, e, n)
+	return c.listens(ctx, e, n, since)
 }
 
 // listens returns when the node accepts connections, or has had listenTime to do so: a long recovery is no error. A node that ends
-// instead is harness.ErrNodeExited.
-func (c *Cluster) listens(ctx context.Context, e *engine, n *node) error {
+// instead is harness.ErrNodeExited. since is when it was started.
+func (c *Cluster) listens(ctx context.Context, e *engine, n *node, since time.Time) error {
 	limited, cancel := context.WithTimeout(ctx, listenTime)
 	defer cancel()
-	exited := make(chan error, 1)
+	exited := make(chan string, 1) // how it ended; "" when it did not
 	go func() {
-		code, err := e.wait(limited, n.name)
-		if err == nil {
-			said := fmt.Sprintf("with exit code %d: %s", code, e.lastWords(ctx, n))
-			n.down.Store(&end{why: "it ended by itself " + said, byItself: true})
-			err = fmt.Errorf("node %s: %w %s", n.id, harness.ErrNodeExited, said)
+		how := ""
+		if code, err := e.wait(limited, n.name); err == nil {
+			how = fmt.Sprintf("with exit code %d: %s", code, e.lastWords(ctx, n, since))
 			cancel() // nobody answers any more
 		}
-		exited <- err
+		exited <- how
 	}()
 	address := c.addr(n.id, c.sys.Ports[0].Name)
 	retry := time.NewTicker(10 * time.Millisecond)
@@ -202,17 +199,20 @@ func (c *Cluster) listens(ctx context.Context, e *engine, n *node) error {
 		select {
 		case <-retry.C:
 		case <-limited.Done():
-			if err := <-exited; errors.Is(err, harness.ErrNodeExited) {
-				return err
+			if how := <-exited; how != "" {
+				n.down.Store(&end{why: "it ended by itself " + how, byItself: true})
+				return fmt.Errorf("node %s: %w %s", n.id, harness.ErrNodeExited, how)
 			}
 			return ctx.Err()
 		}
 	}
 }
 
-// lastWords are the last lines that a node printed.
-func (e *engine) lastWords(ctx context.Context, n *node) string {
-	stream, err := e.api.ContainerLogs(ctx, n.name, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Tail: "3"})
+// lastWords are the last lines that a node printed from since on.
+func (e *engine) lastWords(ctx context.Context, n *node, since time.Time) string {
+	stream, err := e.api.ContainerLogs(ctx, n.name, client.ContainerLogsOptions{
+		ShowStdout: true, ShowStderr: true, Tail: "3", Since: unixNano(since),
+	})
 	if err != nil {
 		return "its log cannot be read: " + err.Error()
 	}

@@ -2,20 +2,14 @@ package docker
 
 import (
 	"context"
-	"crypto/sha256"
 	"debug/elf"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
-	"strings"
-)
 
-// module is where the node's program comes from when it has to be built.
-const module = "github.com/assay-project/assay"
+	"github.com/assay-project/assay/internal/program"
+)
 
 // findProgram returns the path of a static Linux executable for the engine's architecture (Go's name) that is the node and the agent: path
 // when that is given, the running executable when it is one, otherwise one built from the module's source.
@@ -31,12 +25,12 @@ func findProgram(ctx context.Context, path, arch string) (string, error) {
 		return "", fmt.Errorf("find the running executable: %w", err)
 	}
 	why := errors.New("it is a test binary")
-	if !strings.HasSuffix(own, ".test") && !strings.HasSuffix(own, ".test.exe") {
+	if !program.IsTest(own) {
 		if why = checkStatic(own, arch); why == nil {
 			return own, nil
 		}
 	}
-	built, err := buildProgram(ctx, arch)
+	built, err := program.Build(ctx, "linux", arch)
 	if err != nil {
 		return "", fmt.Errorf("the nodes' containers need a static Linux executable of assay; %s cannot be it (%w), and building one failed: %w", own, why, err)
 	}
@@ -60,37 +54,6 @@ func checkStatic(path, arch string) error {
 		}
 	}
 	return nil
-}
-
-// buildProgram builds cmd/assay of the module in or above the working directory. The result stays in the user's cache, where the next
-// build finds that nothing has changed.
-func buildProgram(ctx context.Context, arch string) (string, error) {
-	list := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", module+"/cmd/assay")
-	source, err := list.Output()
-	if err != nil {
-		return "", fmt.Errorf("find the source of %s/cmd/assay (the Go toolchain and the module are needed): %w", module, withStderr(err))
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("find a place for the executable: %w", err)
-	}
-	where := sha256.Sum256(source)
-	target := filepath.Join(cache, "assay", hex.EncodeToString(where[:6])+"-linux-"+arch)
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", target, ".")
-	build.Dir = strings.TrimSpace(string(source))
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build in %s: %w: %s", build.Dir, err, strings.TrimSpace(string(out)))
-	}
-	return target, nil
-}
-
-func withStderr(err error) error {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(exit.Stderr)))
-	}
-	return err
 }
 
 // goArch is Go's name for an architecture in the engine's spelling.

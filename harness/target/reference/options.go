@@ -9,13 +9,25 @@ import (
 
 	"github.com/assay-project/assay/broker/replication/masterslave"
 	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/harness/target"
 )
 
 // MasterSlave is the mode in which a group's leader is fixed until an operator promotes.
 const MasterSlave = "master-slave"
 
-// Modes lists the modes that there are, in the order in which people should see them.
-func Modes() []string { return []string{MasterSlave} }
+// modes lists the modes that there are, in the order in which people should see them.
+func modes() []target.Mode {
+	return []target.Mode{{Name: MasterSlave, Doc: "a fixed leader and followers of one log; no failover, an operator may promote"}}
+}
+
+// modeNames are the names of all modes.
+func modeNames() []string {
+	var names []string
+	for _, m := range modes() {
+		names = append(names, m.Name)
+	}
+	return names
+}
 
 // Names of the options that the harness's client obeys; partitions is obeyed by the broker, too.
 const (
@@ -47,7 +59,7 @@ func Options() []harness.Option {
 		out = append(out, harness.Option{Name: d.Name, Default: d.Default, Allowed: d.Allowed, Doc: d.Doc})
 	}
 	for i := range out {
-		out[i].Modes = Modes()
+		out[i].Modes = modeNames()
 	}
 	slices.SortFunc(out, func(a, b harness.Option) int { return strings.Compare(a.Name, b.Name) })
 	return out

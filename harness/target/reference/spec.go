@@ -38,8 +38,8 @@ func (s Spec) Validate() error {
 
 // Settings parses and checks the spec.
 func (s Spec) Settings() (Settings, error) {
-	if !slices.Contains(Modes(), s.Mode) {
-		return Settings{}, fmt.Errorf("there is no mode %q; there is %s", s.Mode, strings.Join(Modes(), ", "))
+	if !slices.Contains(modeNames(), s.Mode) {
+		return Settings{}, fmt.Errorf("unknown mode %q (want %s)", s.Mode, strings.Join(modeNames(), " or "))
 	}
 	if s.Nodes < 1 || s.Nodes > maxNodes {
 		return Settings{}, fmt.Errorf("a cluster has 1 to %d nodes, not %d", maxNodes, s.Nodes)

@@ -25,8 +25,8 @@ func TestBadSpecsAreRefused(t *testing.T) {
 		spec Spec
 		want []string
 	}{
-		"mode":            {Spec{Mode: "paxos", Nodes: 3}, []string{`no mode "paxos"`, "master-slave"}},
-		"no mode":         {Spec{Nodes: 3}, []string{`no mode ""`}},
+		"mode":            {Spec{Mode: "paxos", Nodes: 3}, []string{`unknown mode "paxos"`, "master-slave"}},
+		"no mode":         {Spec{Nodes: 3}, []string{`unknown mode ""`}},
 		"no nodes":        {spec(0), []string{"1 to 64 nodes, not 0"}},
 		"nodes":           {spec(1000), []string{"not 1000"}},
 		"unknown key":     {spec(3, "replcation", "sync"), []string{`no option "replcation"`, "replication,", "acks,", "visible"}},

@@ -36,10 +36,33 @@ type system struct {
 	spec     Spec
 	settings Settings
 	at       target.Place
-	*Admin
+	admin    *Admin
 
 	mu    sync.Mutex // guards topic; held for its access only
 	topic string     // that was created last: clients write and read it
+}
+
+// operator is what an operator can do in master-slave mode: nobody is elected, so a node has to be promoted.
+type operator struct {
+	*Admin
+	system *system
+}
+
+var (
+	_ harness.Groups     = operator{}
+	_ harness.Promoter   = operator{}
+	_ harness.TopicMaker = operator{}
+)
+
+// CreateTopic implements harness.TopicMaker. Clients that are opened afterwards write and read the topic.
+func (o operator) CreateTopic(ctx context.Context, name string, partitions int) error {
+	if err := o.Admin.CreateTopic(ctx, name, partitions); err != nil {
+		return err
+	}
+	o.system.mu.Lock()
+	defer o.system.mu.Unlock()
+	o.system.topic = name
+	return nil
 }
 
 // newSystem makes a cluster.
@@ -50,24 +73,18 @@ func newSystem(c target.Config, at target.Place) (*target.System, error) {
 		return nil, err
 	}
 	s := &system{spec: spec, settings: settings, at: at}
-	s.Admin = &Admin{Members: s.members, Dial: at.Dial}
+	s.admin = &Admin{Members: s.members, Dial: at.Dial}
 	return &target.System{
 		Nodes:     target.NodeNames(c.Nodes),
 		Ports:     []target.Port{{Name: portKafka, Number: 9092}, {Name: portPeer, Number: 9093}},
 		Open:      s.open,
 		Ready:     s.ready,
-		Operator:  s,
+		Operator:  operator{s.admin, s},
 		Sim:       &target.SimNode{Start: s.startSim, Log: func(file string) bool { return strings.HasSuffix(file, logSuffix) }},
 		Process:   s.process,
 		Container: s.container,
 	}, nil
 }
-
-var (
-	_ harness.Groups     = (*system)(nil)
-	_ harness.Promoter   = (*system)(nil)
-	_ harness.TopicMaker = (*system)(nil)
-)
 
 // members are the nodes with their addresses as they are now.
 func (s *system) members() []masterslave.Member { return s.settings.members(s.at.Addr) }
@@ -80,17 +97,6 @@ func (s *system) config(n harness.NodeID) (node.Config, error) {
 		}
 	}
 	return node.Config{}, fmt.Errorf("there is no node %q", n)
-}
-
-// CreateTopic implements harness.TopicMaker.
-func (s *system) CreateTopic(ctx context.Context, name string, partitions int) error {
-	if err := s.Admin.CreateTopic(ctx, name, partitions); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.topic = name
-	return nil
 }
 
 // open returns the client of a process, which writes and reads the topic that was created last.
@@ -112,8 +118,8 @@ func (s *system) open(_ context.Context, process int, dial target.DialFunc) (har
 // ready says which nodes are not yet what they should be after a start: every group has a leader that serves, and followers that have caught up.
 func (s *system) ready(ctx context.Context) error {
 	var waiting []string
-	for group, members := range s.Groups() {
-		states, err := harness.States(ctx, s, group, members)
+	for group, members := range s.admin.Groups() {
+		states, err := harness.States(ctx, s.admin, group, members)
 		if err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ func Target() *target.Target {
 	return &target.Target{
 		Name:    Name,
 		Doc:     "the reference broker of this program, which speaks the Kafka protocol",
-		Modes:   []target.Mode{{Name: MasterSlave, Doc: "a fixed leader and followers of one log; no failover, an operator may promote"}},
+		Modes:   modes(),
 		Options: Options(),
 		Configure: func(c target.Config) (map[string]string, error) {
 			s, err := Spec(c).Settings()

@@ -140,13 +140,10 @@ func (c *Config) linearReads(f contract.Facts) bool {
 	return (c.Acks == "all" || c.Visible == Appended) && !c.FollowerReads && len(f.Promotions) == 0
 }
 
-// permits applies the rules. A mode without rules excludes everything.
+// permits applies the rules of the mode.
 func (c *Config) permits(f contract.Facts) []contract.Permission {
-	if c.Mode != MasterSlave {
-		return nil
-	}
 	var all []contract.Permission
-	for _, r := range Rules() {
+	for _, r := range rulesOf(c.Mode) {
 		for _, s := range r.spans(&conditions{Config: c, Facts: &f}) {
 			for _, class := range r.Permits {
 				all = append(all, contract.Permission{Span: s, Class: class, Rows: r.Rows, Reason: r.Reason})
@@ -154,6 +151,14 @@ func (c *Config) permits(f contract.Facts) []contract.Permission {
 		}
 	}
 	return all
+}
+
+// rulesOf returns the rules of a mode. A mode without rules excludes everything.
+func rulesOf(mode string) []Rule {
+	if mode == MasterSlave {
+		return Rules()
+	}
+	return nil
 }
 
 // tears reports whether a power loss of a node may take what that node had confirmed by the time of a strong acknowledgement.

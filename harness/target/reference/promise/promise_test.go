@@ -193,6 +193,7 @@ func TestCells(t *testing.T) {
 		{"the same with enough copies", with2Copies(retries), promoted(facts(hit("wipe", "n1", true, 10, 20)), safe), nil},
 		{"the same with visible=appended", appended(with2Copies(retries)), promoted(facts(hit("wipe", "n1", true, 10, 20)), safe), kinds(checker.RolledBackRead, checker.Duplicate)},
 		{"visible=appended, kill", appended(async("async")), without("kill"), nil},
+		{"visible=appended, the leader's disk lost, and nobody promoted", appended(sync(2, "sync")), facts(hit("wipe", "n1", true, 10, 12)), kinds(checker.RolledBackRead)},
 		{"visible=appended, a safe promote that moved", appended(sync(2, "async")), promoted(facts(), safe), kinds(checker.RolledBackRead)},
 		{"visible=appended, the present leader again", appended(sync(2, "async")), promoted(facts(), again), nil},
 		{"visible=appended, flush=sync, power loss of the leader: only what is flushed is visible", appended(sync(2, "sync")), facts(hit("power", "n1", true, 10, 12)), nil},

@@ -9,8 +9,6 @@ import (
 )
 
 func main() {
-	if err := probe.Run(os.Args[len(os.Args)-1]); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, probe.Run(os.Args[len(os.Args)-1]))
+	os.Exit(1)
 }

@@ -17,8 +17,6 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: node --config FILE", os.Args)
 		os.Exit(2)
 	}
-	if err := probe.Run(os.Args[3]); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, probe.Run(os.Args[3]))
+	os.Exit(1)
 }

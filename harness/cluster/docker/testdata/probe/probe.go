@@ -18,7 +18,7 @@ import (
 
 // Request is what a test asks a node; Reply the answer. One of each per line.
 type Request struct {
-	Op      string        // ping, rtt, udp, heard, write, poison, size, processes, self
+	Op      string        // ping, rtt, udp, heard, write, poison, size, processes, self, exit
 	Addr    string        // of another node, host:port
 	N       int           // how many, or how many bytes
 	Timeout time.Duration // of each
@@ -176,6 +176,8 @@ func (n *node) do(q Request) (Reply, error) {
 			return Reply{}, err
 		}
 		return Reply{Size: info.Size()}, nil
+	case "exit":
+		os.Exit(q.N)
 	case "self":
 		dir, err := os.Getwd()
 		return Reply{Self: Self{os.Args, dir, os.Getuid(), os.Environ()}}, err

@@ -14,8 +14,8 @@
 // A fault must not keep state between two strikes: the same value may carry out several at once.
 //
 // Where to find what: kind.go and set.go say what can be chosen, stock.go lists the stock faults,
-// spec.go reads the spelling, draw.go and groups.go find the victims, nodes.go tracks who is down or
-// damaged, plan.go makes plans, engine.go and catchup.go carry them out. The faults have one file
-// per family: process.go (kill, power, restart), wipe.go with succession.go, promote.go, pause.go,
-// partition.go, links.go (slow, loss), disk.go (fsync, full, corrupt).
+// spec.go reads the spelling, draw.go and groups.go find the victims, nodes.go tracks who is down
+// or damaged, plan.go makes plans, engine.go and catchup.go carry them out. The faults have one
+// file per family: process.go (kill, power, restart), wipe.go with succession.go, promote.go,
+// pause.go, partition.go, links.go (slow, loss), disk.go (fsync, full, corrupt).
 package nemesis
