@@ -1,16 +1,13 @@
 package gaps_test
 
 import (
-	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-project/assay/assaytest"
 	"github.com/assay-project/assay/checker"
-	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/docs/guide/gaps"
 	"github.com/assay-project/assay/experiment"
 	"github.com/assay-project/assay/harness"
@@ -46,7 +43,7 @@ func TestNothingToJudge(t *testing.T) {
 
 func TestReferenceBrokerHasNoGaps(t *testing.T) {
 	s := experiment.Default()
-	s.Nemesis, s.Time, s.Interval = []string{"kill"}, 20*time.Second, 5*time.Second
+	s.Nemesis, s.Time, s.Interval, s.Rate = []string{"kill"}, 10*time.Second, 5*time.Second, 50
 	assaytest.Run(t, s, assaytest.With(gaps.Catalog()))
 }
 
@@ -66,12 +63,8 @@ func TestRunWithAGap(t *testing.T) {
 		},
 	})
 	s := experiment.Default()
-	s.Env, s.Time, s.Rate, s.Store = "fake", 5*time.Second, 50, t.TempDir()
-	res, err := c.RunWithin(s, experiment.Hooks{}, func(record func(context.Context)) {
-		synctest.Test(t, func(t *testing.T) { record(t.Context()) })
-	})
-	require.NoError(t, err)
-	require.Equal(t, judge.ExitInvalid, res.Summary.Exit)
+	s.Env, s.Time, s.Rate = "fake", 5*time.Second, 50
+	res := assaytest.Run(t, s, assaytest.With(c), assaytest.ExpectInvalid())
 	found := make(map[checker.Class]bool)
 	for _, a := range res.Summary.Anomalies {
 		found[a.Class] = true

@@ -19,7 +19,8 @@ func main() {
 		}
 		return
 	}
-	catalog := gaps.Catalog() // experiment.Standard() with one more checker
+	catalog := gaps.Catalog()   // experiment.Standard() with one more checker
+	catalog.Program = "myassay" // in commands that people are told to run
 	catalog.Targets = append(catalog.Targets, shardlog.Target())
 	catalog.Workloads = append(catalog.Workloads, register.Workload())
 	catalog.Faults = append(catalog.Faults, recrash.Kind())

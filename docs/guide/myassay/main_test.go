@@ -50,9 +50,10 @@ func TestListsThePartsOfItsOwn(t *testing.T) {
 // What one's own binary ran, it judges again; the stock one says which part it lacks.
 func TestRunAndCheck(t *testing.T) {
 	dir := t.TempDir()
-	out, exit := myassay(t, dir, "run", "--target", "shardlog", "--set", "sync=false", "--nemesis", "recrash,power", "--time", "12s", "--interval", "5s", "--seed", "1")
+	out, exit := myassay(t, dir, "run", "--target", "shardlog", "--set", "sync=false", "--nemesis", "recrash,power", "--time", "12s", "--interval", "5s", "--rate", "50", "--seed", "1")
 	require.Equal(t, judge.ExitPermitted, exit, out)
 	require.Contains(t, out, "there is one copy, and its disk lost it")
+	require.Contains(t, out, "\nmyassay run --target shardlog ")
 
 	runs, err := filepath.Glob(filepath.Join(dir, "runs", "*"))
 	require.NoError(t, err)

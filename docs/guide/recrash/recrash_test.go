@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -65,8 +64,8 @@ func (c *fragile) Kill(ctx context.Context, n harness.NodeID) (harness.Effect, e
 	return c.Cluster.Kill(ctx, n)
 }
 
-// onFake runs an experiment on fragile clusters.
-func onFake(t *testing.T, k nemesis.Kind, s experiment.Spec) *experiment.Result {
+// onFake is the catalog with an environment of fragile clusters.
+func onFake(k nemesis.Kind) assaytest.Option {
 	c := catalog(k)
 	c.Environments = append(c.Environments, experiment.Environment{
 		Name: "fake", Virtual: true,
@@ -74,19 +73,16 @@ func onFake(t *testing.T, k nemesis.Kind, s experiment.Spec) *experiment.Result 
 			return &fragile{Cluster: fakecluster.New(fakecluster.Options{}, cfg.Config.Nodes), booted: make(map[harness.NodeID]time.Time)}, nil, nil
 		},
 	})
-	s.Env, s.Store = "fake", t.TempDir()
-	res, err := c.RunWithin(s, experiment.Hooks{}, func(record func(context.Context)) {
-		synctest.Test(t, func(t *testing.T) { record(t.Context()) })
-	})
-	require.NoError(t, err)
-	return res
+	return assaytest.With(c)
 }
 
 func TestFindsWhatKillDoesNot(t *testing.T) {
-	res := onFake(t, recrash.Kind(), spec("kill:leader"))
-	require.Equal(t, judge.ExitValid, res.Summary.Exit, res.Why())
-	res = onFake(t, recrash.Kind(), spec("recrash:leader"))
-	require.Equal(t, judge.ExitInvalid, res.Summary.Exit, res.Why())
+	s := spec("kill:leader")
+	s.Env = "fake"
+	assaytest.Run(t, s, onFake(recrash.Kind()))
+
+	s.Nemesis, s.Store, s.Keep = []string{"recrash:leader"}, t.TempDir(), experiment.KeepAlways
+	res := assaytest.Run(t, s, onFake(recrash.Kind()), assaytest.ExpectInvalid())
 	require.Equal(t, checker.LostWrite, res.Summary.Anomalies[0].Class)
 
 	// The stock parts judge the run too: the history says what each strike could destroy.
@@ -99,7 +95,9 @@ func TestFindsWhatKillDoesNot(t *testing.T) {
 func TestHarmIsBelieved(t *testing.T) {
 	honest := recrash.Kind()
 	honest.Harm = histories.HarmUnsynced
-	res := onFake(t, honest, spec("recrash:leader"))
+	s := spec("recrash:leader")
+	s.Env = "fake"
+	res := assaytest.Run(t, s, onFake(honest), assaytest.AllowPermitted())
 	require.Equal(t, judge.ExitPermitted, res.Summary.Exit, res.Why())
 }
 

@@ -1,11 +1,9 @@
 package shardlog_test
 
 import (
-	"context"
 	"log"
 	"os"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -39,7 +37,7 @@ func catalog(t *target.Target) experiment.Catalog {
 func spec(faults ...string) experiment.Spec {
 	s := experiment.Default()
 	s.Target, s.Nemesis = "shardlog", faults
-	s.Time, s.Interval = 20*time.Second, 5*time.Second
+	s.Time, s.Interval, s.Rate = 20*time.Second, 5*time.Second, 50
 	return s
 }
 
@@ -59,12 +57,8 @@ func TestBrokenPromiseIsCaught(t *testing.T) {
 	liar := shardlog.Target()
 	liar.Promise = func(target.Config) (contract.Promise, error) { return contract.Promise{}, nil }
 	s := spec("power")
-	s.Options, s.Store = map[string]string{"sync": "false"}, t.TempDir()
-	res, err := catalog(liar).RunWithin(s, experiment.Hooks{}, func(record func(context.Context)) {
-		synctest.Test(t, func(t *testing.T) { record(t.Context()) })
-	})
-	require.NoError(t, err)
-	require.Equal(t, judge.ExitInvalid, res.Summary.Exit)
+	s.Options = map[string]string{"sync": "false"}
+	res := assaytest.Run(t, s, assaytest.With(catalog(liar)), assaytest.ExpectInvalid())
 	require.Equal(t, checker.LostWrite, res.Summary.Anomalies[0].Class)
 }
 
