@@ -14,6 +14,10 @@ import (
 // teardown is how much of the test's time is kept for healing, stopping and judging.
 const teardown = 15 * time.Second
 
+// signalTime is how long a signal that ends this process may take. A process that ignores it goes on
+// with its tests.
+const signalTime = 5 * time.Second
+
 // inRealTime runs the experiment so that it ends, and removes what it made, before the test binary does: package testing panics when the test's
 // time is over, and a signal ends the process at once.
 func inRealTime(t *testing.T, c experiment.Catalog, spec experiment.Spec) (*experiment.Result, error) {
@@ -42,7 +46,9 @@ func inRealTime(t *testing.T, c experiment.Catalog, spec experiment.Spec) (*expe
 	close(ended)
 	if s, ok := <-asked; ok { // now that nothing is left, the process may have it
 		if self, err := os.FindProcess(os.Getpid()); err == nil {
-			_ = self.Signal(s) // where that cannot be, the tests go on
+			if self.Signal(s) == nil {
+				<-time.After(signalTime) // the signal may reach another thread, a little later
+			}
 		}
 	}
 	return res, err

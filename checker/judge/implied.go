@@ -250,23 +250,23 @@ func vanishedOf(v *logview.View, weakOnly func(part int32) bool) map[int32]*vani
 }
 
 // vanished compares what was known to be in the partition with what is in the end.
-func (h *partHistory) vanished(v *logview.View, p *logview.Part, weakOnly bool) *vanished {
-	gone := &vanished{known: p.Truth.Known, values: make(map[int64]bool), broken: make(map[int64]bool)}
+func (p *partHistory) vanished(v *logview.View, part *logview.Part, weakOnly bool) *vanished {
+	gone := &vanished{known: part.Truth.Known, values: make(map[int64]bool), broken: make(map[int64]bool)}
 	if !gone.known {
 		return gone
 	}
 	end := make(map[int64]bool)
-	for _, c := range p.Truth.Chains {
+	for _, c := range part.Truth.Chains {
 		v.Each(c, func(m histories.Message, _ *logview.Read) { end[m.Value] = true })
 	}
-	all := make([]place, 0, len(h.places))
+	all := make([]place, 0, len(p.places))
 	holder := make(map[int64]int64) // offset -> the value that is there in the end
-	for value, at := range h.places {
+	for value, at := range p.places {
 		switch {
 		case end[value]:
 			at.kept = true
 			holder[at.offset] = value
-		case v.SentAfter(value, p):
+		case v.SentAfter(value, part):
 			continue // the end state says nothing about it
 		case weakOnly && v.Strong(value):
 			at.kept = true // so that it makes no range
@@ -276,7 +276,7 @@ func (h *partHistory) vanished(v *logview.View, p *logview.Part, weakOnly bool) 
 		}
 		all = append(all, at)
 	}
-	for hw, at := range h.ends {
+	for hw, at := range p.ends {
 		// The message below the stated end is not the one that is there now if that was sent later.
 		if value, ok := holder[hw-1]; !ok || v.SentAt(value) > at {
 			all = append(all, place{offset: hw - 1, at: at})

@@ -32,11 +32,11 @@ const (
 	diskSeed     = 2 * uint64(0x632be59b) // likewise
 )
 
-// NetConfig describes the links of a simulated network; DiskOptions the disks.
-type (
-	NetConfig   = netsim.Config
-	DiskOptions = vfs.DiskOptions
-)
+// NetConfig describes the links of a simulated network.
+type NetConfig = netsim.Config
+
+// DiskOptions describe the disks of simulated nodes.
+type DiskOptions = vfs.DiskOptions
 
 // Config describes a simulated cluster. Target and Config are required.
 type Config struct {
