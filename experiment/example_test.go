@@ -21,7 +21,8 @@ func ExampleCatalog_Validate() {
 	// unknown environment "moon" (want sim or docker or local)
 }
 
-// A recorded history is judged again, as `assay check` does. A bare file has no promise, so any anomaly counts.
+// A recorded history is judged again, as `assay check` does. A bare file has no promise, so any
+// anomaly counts.
 func ExampleCatalog_Judge() {
 	res, err := experiment.Standard().Judge(context.Background(), "../histories/corpus/bad/unseen.jsonl", experiment.JudgeOptions{})
 	if err != nil {
@@ -38,7 +39,8 @@ func ExampleCatalog_Judge() {
 	// 1 nonlinearizable
 }
 
-// A catalog is a value: parts of one's own are appended to its lists. docs/new-target.md, new-workload.md and new-fault.md have whole ones.
+// A catalog is a value: parts of one's own are appended to its lists. docs/new-target.md,
+// new-workload.md and new-fault.md have whole ones.
 func ExampleCatalog() {
 	catalog := experiment.Standard()
 	catalog.Workloads = append(catalog.Workloads, experiment.Workload{Name: "register", Doc: "my own"})
@@ -50,8 +52,8 @@ func ExampleCatalog() {
 	// register
 }
 
-// Run runs an experiment, and judges it. A simulation runs in a child process of the program, so its main function begins with
-// sim.ChildMain(catalog.SimHandlers()); cli.Main does that.
+// Run runs an experiment, and judges it. A simulation runs in a child process of the program, so
+// its main function begins with sim.ChildMain(catalog.SimHandlers()); cli.Main does that.
 func ExampleCatalog_Run() {
 	spec := experiment.Default()
 	spec.Seed, spec.Nemesis = 7, []string{"kill"}

@@ -12,7 +12,8 @@ import (
 	"github.com/assay-project/assay/workloads/log"
 )
 
-// Run drives a cluster, and records what happens. Package experiment puts its parts together by name; this is what it does with them.
+// Run drives a cluster, and records what happens. Package experiment puts its parts together by
+// name; this is what it does with them.
 func ExampleRun() {
 	workload, err := log.New(log.Config{Partitions: 1})
 	if err != nil {
@@ -36,7 +37,8 @@ func ExampleRun() {
 	// <nil> n1 leads partition 0
 }
 
-// Can asks a cluster for an ability. A type assertion would not find what the target of a cluster can do.
+// Can asks a cluster for an ability. A type assertion would not find what the target of a cluster
+// can do.
 func ExampleCan() {
 	var c harness.Cluster = fakecluster.New(fakecluster.Options{}, 3)
 	if k, ok := harness.Can[harness.Killer](c); ok {

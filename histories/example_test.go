@@ -8,7 +8,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// A Recorder writes a history, and Read reads it back. An op is an invocation and, on a line of its own, its completion.
+// A Recorder writes a history, and Read reads it back. An op is an invocation and, on a line of its
+// own, its completion.
 func Example() {
 	var file bytes.Buffer
 	now := time.Duration(0)
@@ -36,7 +37,8 @@ func Example() {
 	// 2 ops <nil>
 }
 
-// Pairs puts invocations and completions together. An operation that never ended has no completion, and may or may not have happened.
+// Pairs puts invocations and completions together. An operation that never ended has no completion,
+// and may or may not have happened.
 func ExamplePairs() {
 	invoke := histories.New(histories.Invoke, 1, histories.Send)
 	for inv, done := range histories.Pairs(histories.History{invoke}) {

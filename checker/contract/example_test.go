@@ -8,7 +8,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// A promise permits the loss of what a wiped disk held, and nothing else. What it comes down to depends on what happened.
+// A promise permits the loss of what a wiped disk held, and nothing else. What it comes down to
+// depends on what happened.
 func ExamplePromise() {
 	promise := contract.Promise{
 		Permits: func(f contract.Facts) []contract.Permission {

@@ -12,7 +12,8 @@ import (
 	"github.com/assay-project/assay/histories/histtest"
 )
 
-// Judge says what a history is worth: what the checkers found, whether the promise permits it, and whether the run proves anything.
+// Judge says what a history is worth: what the checkers found, whether the promise permits it, and
+// whether the run proves anything.
 func ExampleJudge() {
 	h := histtest.New()
 	h.Send(1, 0, 100).OK(0)

@@ -1,2 +1,3 @@
-// Package guide has the tests of the pages docs/new-*.md and docs/architecture.md. The packages below it are the pages' examples.
+// Package guide has the tests of the pages docs/new-*.md and docs/architecture.md. The packages
+// below it are the pages' examples.
 package guide

@@ -13,7 +13,8 @@ import (
 	"github.com/assay-project/assay/nemesis"
 )
 
-// row returns the cells of the row of a table whose first cell is in backticks as given; nil if there is none.
+// row returns the cells of the row of a table whose first cell is in backticks as given; nil if
+// there is none.
 func row(page, first string) []string {
 	for line := range strings.Lines(page) {
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
@@ -27,7 +28,8 @@ func row(page, first string) []string {
 	return nil
 }
 
-// The page of the faults says of each what the code says: what it can destroy, and where it can be had.
+// The page of the faults says of each what the code says: what it can destroy, and where it can be
+// had.
 func TestFaultsPage(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join("..", "faults.md"))
 	require.NoError(t, err)

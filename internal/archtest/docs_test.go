@@ -100,7 +100,8 @@ func goFiles(t *testing.T) map[string]bool {
 	return all
 }
 
-// absent lists the Go files that a page names and that are nowhere. A page may name a file without its folder.
+// absent lists the Go files that a page names and that are nowhere. A page may name a file without
+// its folder.
 func absent(page string, files map[string]bool) []string {
 	var bad []string
 	for _, m := range regexp.MustCompile("`([a-z0-9_/]+\\.go)`").FindAllStringSubmatch(page, -1) {

@@ -1,4 +1,5 @@
-// Package gaps is the example of docs/new-checker.md: a checker for a system whose offsets count 0, 1, 2, ... without a gap.
+// Package gaps is the example of docs/new-checker.md: a checker for a system whose offsets count 0,
+// 1, 2, ... without a gap.
 package gaps
 
 import (
@@ -12,7 +13,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// OffsetGap is the class of its anomalies: a final read returned two neighbours whose offsets do not follow one another.
+// OffsetGap is the class of its anomalies: a final read returned two neighbours whose offsets do
+// not follow one another.
 const OffsetGap checker.Class = "offset-gap"
 
 // Checker looks for gaps.

@@ -47,7 +47,8 @@ func TestReferenceBrokerHasNoGaps(t *testing.T) {
 	assaytest.Run(t, s, assaytest.With(gaps.Catalog()))
 }
 
-// A whole run on a cluster whose final reads leave out a message: the judge and the report show the class as any other.
+// A whole run on a cluster whose final reads leave out a message: the judge and the report show the
+// class as any other.
 func TestRunWithAGap(t *testing.T) {
 	c := gaps.Catalog()
 	forget := fakecluster.Options{Mangle: func(op histories.Op, err error) (histories.Op, error) {

@@ -1,4 +1,5 @@
-// Package recrash is the example of docs/new-fault.md: a fault that kills a node again while it recovers.
+// Package recrash is the example of docs/new-fault.md: a fault that kills a node again while it
+// recovers.
 package recrash
 
 import (

@@ -40,7 +40,8 @@ func TestKillsTwice(t *testing.T) {
 	}
 }
 
-// fragile is a cluster with a bug that only this fault finds: who dies soon after a start loses the end of its log.
+// fragile is a cluster with a bug that only this fault finds: who dies soon after a start loses the
+// end of its log.
 type fragile struct {
 	*fakecluster.Cluster
 
@@ -91,7 +92,8 @@ func TestFindsWhatKillDoesNot(t *testing.T) {
 	require.Equal(t, judge.ExitInvalid, stock.Summary.Exit)
 }
 
-// What Harm says decides whether a loss is excused: the same cluster, but the fault owns up to what it did to the disk.
+// What Harm says decides whether a loss is excused: the same cluster, and a fault that says what it
+// does to the disk.
 func TestHarmIsBelieved(t *testing.T) {
 	honest := recrash.Kind()
 	honest.Harm = histories.HarmUnsynced

@@ -10,7 +10,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// cluster is a fake cluster whose clients know registers: the value of one is the last message of a log.
+// cluster is a fake cluster whose clients know registers: the value of one is the last message of a
+// log.
 type cluster struct {
 	*fakecluster.Cluster
 	stale bool // reads ask a follower

@@ -46,7 +46,8 @@ func left(ctx context.Context) time.Duration {
 	return max(time.Until(end), time.Nanosecond)
 }
 
-// operations are the reads that were answered, and all writes that may have happened, by register; the indexes of the reads are the witnesses.
+// operations are the reads that were answered, and all writes that may have happened, by register;
+// the indexes of the reads are the witnesses.
 func operations(h histories.Reader) (ops map[int32][]porcupine.Operation, witnesses map[int32][]int64) {
 	ops, witnesses = make(map[int32][]porcupine.Operation), make(map[int32][]int64)
 	written := make(map[int32][]porcupine.Operation)

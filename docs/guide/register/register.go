@@ -1,4 +1,5 @@
-// Package register is the example of docs/new-workload.md: a workload that writes and reads registers, and its own checker.
+// Package register is the example of docs/new-workload.md: a workload that writes and reads
+// registers, and its own checker.
 package register
 
 import (

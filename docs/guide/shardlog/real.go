@@ -17,7 +17,8 @@ import (
 // Command is the first argument of a program that is to be a node; the others are those of Serve.
 const Command = "shardlogd"
 
-// startsReally says how a node starts outside the simulation: as a process of this machine, and in a container.
+// startsReally says how a node starts outside the simulation: as a process of this machine, and in
+// a container.
 func startsReally(s *target.System, at target.Place, sync string) {
 	s.Process = func(n harness.NodeID) (target.Process, error) {
 		program, err := os.Executable() // Serve is in it

@@ -1,7 +1,9 @@
-// Package shardlog is the example of docs/new-target.md: a small log server, and the target that makes it one that assay can test.
+// Package shardlog is the example of docs/new-target.md: a small log server, and the target that
+// makes it one that assay can test.
 //
-// A cluster of it has one copy of everything: partition p lives on node p mod n, in a file of that node. server.go is the system, and knows nothing of
-// assay but the world that a simulated node lives in; client.go and target.go are what one writes to test it.
+// A cluster of it has one copy of everything: partition p lives on node p mod n, in a file of that
+// node. server.go is the system, and knows nothing of assay but the world that a simulated node
+// lives in; client.go and target.go are what one writes to test it.
 package shardlog
 
 import (
@@ -16,7 +18,8 @@ import (
 	"github.com/assay-project/assay/harness/target"
 )
 
-// recordSize is the size of a message in a file: its value, and the complement of the value, by which a torn record is known.
+// recordSize is the size of a message in a file: its value, and the complement of the value, by
+// which a torn record is known.
 const recordSize = 16
 
 // request is what a client asks: one line of JSON.
@@ -41,7 +44,8 @@ type server struct {
 	listener net.Listener
 	end      context.CancelFunc
 	running  sync.WaitGroup
-	// turn is a lock of size 1 over files. It is held while the disk works, and a mutex that is held across a wait stops virtual time.
+	// turn is a lock of size 1 over files. It is held while the disk works, and a mutex that is
+	// held across a wait stops virtual time.
 	turn  chan struct{}
 	files map[int32]*file
 }
@@ -127,7 +131,8 @@ func (s *server) do(q request) (reply, error) {
 	return reply{}, fmt.Errorf("unknown request %q", q.Do)
 }
 
-// file opens a partition. What follows the first record that is not whole was lost by the disk, and is cut off.
+// file opens a partition. What follows the first record that is not whole was lost by the disk, and
+// is cut off.
 func (s *server) file(part int32) (*file, error) {
 	if f := s.files[part]; f != nil {
 		return f, nil
