@@ -57,7 +57,7 @@ func (a *app) list(what, env string) error {
 	case "options":
 		fmt.Fprintln(w, "option\tdefault\tallowed\tmodes\twhat it is")
 		for _, o := range a.catalog.Options() {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", o.Name, o.Default, o.Allowed, strings.Join(o.Modes, ","), o.Doc)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", o.Name, o.Default, o.What(), strings.Join(o.Modes, ","), o.Doc)
 		}
 	case "faults":
 		return a.listFaults(w, env)

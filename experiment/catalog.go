@@ -154,23 +154,15 @@ type FaultEntry struct {
 	Envs []string
 }
 
-// FaultEntries lists the faults, with the environments that have the abilities for them with the first target.
+// FaultEntries lists the faults, with the environments that have the abilities for them with any target, in any of its modes.
 func (c Catalog) FaultEntries() ([]FaultEntry, error) {
 	set, err := nemesis.NewSet(c.Faults...)
 	if err != nil {
 		return nil, err
 	}
-	clusters := make(map[string]harness.Cluster)
+	clusters := make(map[string][]harness.Cluster)
 	for _, env := range c.Environments {
-		spec := Default()
-		spec.Env, spec.Nodes = env.Name, 4 // enough for every role and shape
-		p, err := c.choose(spec)
-		if err != nil {
-			return nil, err
-		}
-		if clusters[env.Name], err = p.idleCluster(); err != nil {
-			return nil, err
-		}
+		clusters[env.Name] = c.idleClusters(env)
 	}
 	var all []FaultEntry
 	for _, info := range set.Infos() {
@@ -180,13 +172,29 @@ func (c Catalog) FaultEntries() ([]FaultEntry, error) {
 		}
 		entry := FaultEntry{Info: spellable(set, info)}
 		for _, env := range c.EnvironmentNames() {
-			if faults[0].Supports(clusters[env]) == nil {
+			if slices.ContainsFunc(clusters[env], func(cl harness.Cluster) bool { return faults[0].Supports(cl) == nil }) {
 				entry.Envs = append(entry.Envs, env)
 			}
 		}
 		all = append(all, entry)
 	}
 	return all, nil
+}
+
+// idleClusters are clusters of all targets and modes that live in an environment. What cannot be made there (an environment that this machine lacks, a target that does
+// not run in it) has no abilities.
+func (c Catalog) idleClusters(env Environment) []harness.Cluster {
+	const nodes = 4 // enough for every role and shape
+	var all []harness.Cluster
+	for _, t := range c.Targets {
+		for _, m := range t.Modes {
+			p := prepared{env: env, target: t, config: target.Config{Mode: m.Name, Nodes: nodes}}
+			if cl, err := p.idleCluster(); err == nil {
+				all = append(all, cl)
+			}
+		}
+	}
+	return all
 }
 
 // spellable leaves what can be written: a role may be there only as the default of a fault without one, and a shape may be combined.

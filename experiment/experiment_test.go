@@ -3,6 +3,7 @@ package experiment
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/harness/cluster/sim"
+	"github.com/assay-project/assay/harness/target"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -323,4 +325,22 @@ func TestCatalog(t *testing.T) {
 	require.Equal(t, []string{EnvSim, EnvDocker, EnvLocal}, envs["kill"])
 	require.Equal(t, []string{EnvSim, EnvDocker}, envs["partition"])
 	require.Equal(t, []string{EnvSim}, envs["power"])
+}
+
+// A fault is listed where any target has the abilities for it, whatever another target or environment lacks.
+func TestFaultsOfAnyTarget(t *testing.T) {
+	nowhere := &target.Target{
+		Name: "nowhere", Modes: []target.Mode{{Name: "only"}},
+		New: func(target.Config, target.Place) (*target.System, error) { return nil, harness.ErrUnsupported },
+	}
+	c := Standard()
+	c.Targets = append([]*target.Target{nowhere}, c.Targets...)
+	c.Environments = append(c.Environments, Environment{Name: "moon", New: func(ClusterConfig) (harness.Cluster, func() error, error) {
+		return nil, nil, errors.New("too far")
+	}})
+	with, err := c.FaultEntries()
+	require.NoError(t, err)
+	without, err := Standard().FaultEntries()
+	require.NoError(t, err)
+	require.Equal(t, without, with)
 }

@@ -118,7 +118,7 @@ func (c Catalog) judge(ctx context.Context, in recorded) (*Result, error) {
 	res.Findings = findings(&j)
 	res.Checkers = checkerNotes(&j.Report)
 	res.Stats = report.Measure(in.history)
-	res.Picture = picture(ctx, j.Checkers, in.history, res.Findings)
+	res.Picture = picture(ctx, &j, in.history, res.Findings)
 	return res, nil
 }
 
@@ -217,26 +217,36 @@ func checkerNotes(r *checker.Report) []report.CheckerNote {
 	return notes
 }
 
-// picture draws the first partition that is not linearizable. A picture that cannot be drawn is left out: the verdict does not depend on it.
-func picture(ctx context.Context, checkers []checker.Checker, h histories.Reader, all []report.Finding) []byte {
-	i := slices.IndexFunc(all, func(f report.Finding) bool {
-		return f.Part >= 0 && (f.Class == checker.Nonlinearizable || f.Class == checker.StaleRead)
-	})
-	if i < 0 {
-		return nil
-	}
+// picture draws the first finding of a checker that can draw. A picture that cannot be drawn is left out: the verdict does not depend on it.
+func picture(ctx context.Context, j *judge.Judgement, h histories.Reader, all []report.Finding) []byte {
 	const drawTime = 10 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, drawTime)
 	defer cancel()
-	for _, c := range checkers {
-		d, ok := c.(checker.Drawer)
-		if !ok {
-			continue
-		}
-		var b bytes.Buffer
-		if err := d.Visualize(ctx, h, all[i].Part, &b); err == nil {
-			return b.Bytes()
+	type drawing struct {
+		checker int
+		part    int32
+	}
+	tried := make(map[drawing]bool)
+	for i := range all {
+		f := &all[i]
+		same := func(a checker.Anomaly) bool { return a.Class == f.Class && a.Part == f.Part }
+		for n, c := range j.Checkers {
+			d, ok := c.(checker.Drawer)
+			if !ok || f.Part < 0 || tried[drawing{n, f.Part}] || !slices.ContainsFunc(j.Report.Results[n].Result.Anomalies, same) {
+				continue
+			}
+			tried[drawing{n, f.Part}] = true
+			if b, err := draw(ctx, d, h, f.Part); err == nil {
+				return b
+			}
 		}
 	}
 	return nil
+}
+
+func draw(ctx context.Context, d checker.Drawer, h histories.Reader, part int32) (picture []byte, err error) {
+	defer harness.Guard("a checker that draws", &err)
+	var b bytes.Buffer
+	err = d.Visualize(ctx, h, part, &b)
+	return b.Bytes(), err
 }

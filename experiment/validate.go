@@ -98,6 +98,10 @@ func (p *prepared) setOptions() error {
 		case slices.ContainsFunc(p.target.Options, named):
 			p.config.Options[k] = p.Options[k]
 		case slices.ContainsFunc(p.kind.Options, named):
+			o := p.kind.Options[slices.IndexFunc(p.kind.Options, named)]
+			if err := o.Check(p.Options[k]); err != nil {
+				return err
+			}
 			p.options[k] = p.Options[k]
 		default:
 			return p.unknownOption(k)

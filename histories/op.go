@@ -71,6 +71,29 @@ func New(t Type, process int, f string) Op {
 	return Op{Type: t, Process: process, F: f, Value: Unset, Offset: Unset, From: Unset, HW: Unset}
 }
 
+// Sent returns the values that a send appends: one, or those of its batch.
+func (op *Op) Sent() []int64 {
+	if len(op.Msgs) == 0 {
+		return []int64{op.Value}
+	}
+	values := make([]int64, len(op.Msgs))
+	for i, m := range op.Msgs {
+		values[i] = m.Value
+	}
+	return values
+}
+
+// StoredAt notes where a log has what a send appended: its first value at an offset, the others of
+// its batch at the offsets that follow.
+func (op *Op) StoredAt(first int64) {
+	if len(op.Msgs) == 0 {
+		op.Offset = first
+	}
+	for i := range op.Msgs {
+		op.Msgs[i].Offset = first + int64(i)
+	}
+}
+
 // Reader is a recorded history that can be read any number of times. The ops belong to the Reader: callers do not change
 // what the pointers point at, and who wants to keep an op of a streaming Reader beyond its turn copies it (its Msgs stay valid).
 type Reader interface {

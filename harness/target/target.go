@@ -25,7 +25,7 @@ type Target struct {
 	// Options are the keys of --set that the system takes.
 	Options []harness.Option
 	// Configure checks a configuration, and returns the options in force: those given, and the defaults of all others. nil: defaults are filled in,
-	// and values are not checked.
+	// and values are checked by Option.Values alone.
 	Configure func(c Config) (map[string]string, error)
 	// New makes the system of one cluster. at tells where its nodes are; nothing answers there yet.
 	New func(c Config, at Place) (*System, error)
@@ -68,8 +68,12 @@ func (t *Target) Effective(c Config) (map[string]string, error) {
 		}
 	}
 	for k, v := range c.Options {
-		if _, ok := options[k]; !ok {
+		i := slices.IndexFunc(t.Options, func(o harness.Option) bool { return o.Name == k && o.In(c.Mode) })
+		if i < 0 {
 			return nil, fmt.Errorf("target %s has no option %q in mode %s", t.Name, k, c.Mode)
+		}
+		if err := t.Options[i].Check(v); err != nil {
+			return nil, err
 		}
 		options[k] = v
 	}

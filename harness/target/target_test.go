@@ -18,7 +18,7 @@ import (
 func TestEffective(t *testing.T) {
 	tg := &target.Target{
 		Name: "kv", Modes: []target.Mode{{Name: "plain"}, {Name: "fancy"}},
-		Options: []harness.Option{{Name: "a", Default: "1"}, {Name: "b", Default: "2", Modes: []string{"fancy"}}},
+		Options: []harness.Option{{Name: "a", Default: "1"}, {Name: "b", Default: "2", Modes: []string{"fancy"}, Values: []string{"2", "4"}}},
 	}
 	got, err := tg.Effective(target.Config{Mode: "plain", Options: map[string]string{"a": "7"}})
 	require.NoError(t, err)
@@ -28,6 +28,8 @@ func TestEffective(t *testing.T) {
 	require.Equal(t, map[string]string{"a": "1", "b": "2"}, got)
 	_, err = tg.Effective(target.Config{Mode: "plain", Options: map[string]string{"b": "3"}})
 	require.ErrorContains(t, err, `target kv has no option "b" in mode plain`)
+	_, err = tg.Effective(target.Config{Mode: "fancy", Options: map[string]string{"b": "3"}})
+	require.EqualError(t, err, `option b="3": allowed are 2, 4`)
 	_, err = tg.Effective(target.Config{Mode: "odd"})
 	require.ErrorContains(t, err, `unknown mode "odd" of target kv (want plain or fancy)`)
 }

@@ -28,7 +28,7 @@ func (c *Client) send(ctx context.Context, op histories.Op) (histories.Op, error
 	if c.cfg.Options.Retries > 0 {
 		return c.sendRetrying(ctx, op)
 	}
-	values := valuesOf(op)
+	values := op.Sent()
 	r, err := c.route(ctx, op.Part)
 	if err != nil {
 		return op, err
@@ -59,32 +59,10 @@ func (c *Client) send(ctx context.Context, op histories.Op) (histories.Op, error
 	if c.cfg.Options.Idempotence {
 		c.seqs.next[op.Part] = by.sequence + int32(len(values)) // a client does not live long enough to wrap
 	}
-	return withOffsets(op, base), err
-}
-
-func valuesOf(op histories.Op) []int64 {
-	if len(op.Msgs) == 0 {
-		return []int64{op.Value}
+	if base >= 0 { // a weak answer may not say
+		op.StoredAt(base)
 	}
-	values := make([]int64, len(op.Msgs))
-	for i, m := range op.Msgs {
-		values[i] = m.Value
-	}
-	return values
-}
-
-// withOffsets fills in where the values of a send are; base may be -1 when a weak answer does not say.
-func withOffsets(op histories.Op, base int64) histories.Op {
-	if base < 0 {
-		return op
-	}
-	if len(op.Msgs) == 0 {
-		op.Offset = base
-	}
-	for i := range op.Msgs {
-		op.Msgs[i].Offset = base + int64(i)
-	}
-	return op
+	return op, err
 }
 
 // producer returns the numbers for the next batch of a partition; it asks for a producer id when the client has none.
