@@ -27,7 +27,7 @@ type prepared struct {
 	catalog  Catalog
 	env      Environment
 	target   *target.Target
-	config   target.Config     // for the target: the mode, whether named or not, and its own options, as given
+	config   target.Config     // for the target: the mode, whether named or not, and its own options in force
 	options  map[string]string // all that are in force
 	promise  contract.Promise
 	kind     Workload
@@ -112,6 +112,7 @@ func (p *prepared) setOptions() error {
 		return err
 	}
 	maps.Copy(p.options, effective)
+	p.config.Options = effective
 	p.promise, err = p.target.Promise(target.Config{Mode: p.config.Mode, Nodes: p.Nodes, Options: p.options})
 	return err
 }

@@ -46,7 +46,8 @@ type Mode struct {
 type Config struct {
 	Mode    string
 	Nodes   int
-	Options map[string]string // as given with --set; what is left out has its default
+	// Options are as given with --set for Configure, where one that is left out has its default, and those in force for New and Promise.
+	Options map[string]string
 }
 
 // Effective checks a configuration, and returns the options in force.

@@ -105,6 +105,17 @@ func (s Settings) Effective() map[string]string {
 // NodeName is the harness's name of the node with number id.
 func NodeName(id int32) harness.NodeID { return target.NodeName(int(id)) }
 
+// inForce is the spec of a configuration with the options in force: a single copy is in force without
+// synchronous replication, where nobody can ask for it.
+func inForce(c target.Config) Spec {
+	spec := Spec(c)
+	if c.Options["copies"] == "1" {
+		spec.Options = maps.Clone(c.Options)
+		delete(spec.Options, "copies")
+	}
+	return spec
+}
+
 // members are the nodes, in order, with the addresses at which others reach them.
 func (s Settings) members(addr func(n harness.NodeID, port string) string) []masterslave.Member {
 	out := make([]masterslave.Member, s.Nodes)

@@ -67,7 +67,7 @@ func (o operator) CreateTopic(ctx context.Context, name string, partitions int) 
 
 // newSystem makes a cluster.
 func newSystem(c target.Config, at target.Place) (*target.System, error) {
-	spec := Spec(c)
+	spec := inForce(c)
 	settings, err := spec.Settings()
 	if err != nil {
 		return nil, err
