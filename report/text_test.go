@@ -261,6 +261,31 @@ func TestMeasureGapAtTheEnd(t *testing.T) {
 	require.Equal(t, histories.OpCounts{Info: 1}, Measure(open).Functions[0].Ops)
 }
 
+// What was read after the recovery is none of the load, whatever the workload calls it.
+func TestMeasureLoadOfAnyWorkload(t *testing.T) {
+	var h histories.History
+	add := func(at time.Duration, op histories.Op) {
+		op.Index, op.Time = int64(len(h)), int64(at)
+		h = append(h, op)
+	}
+	read := func(f string, at time.Duration) {
+		add(at, histories.New(histories.Invoke, 0, f))
+		add(at+time.Millisecond, histories.New(histories.OK, 0, f))
+	}
+	read("read", time.Second)
+	read("read", 2*time.Second)
+	add(20*time.Second, histories.NewNote(histories.NoteRecovery))
+	read("last-read", 21*time.Second)
+	read("read", 22*time.Second)
+	st := Measure(h)
+	require.Equal(t, 2*time.Second+time.Millisecond, st.LoadTo)
+	require.Len(t, st.Seconds, 3)
+	require.Equal(t, "last-read", st.Functions[0].F)
+	require.Zero(t, st.Functions[0].Gap)
+	require.Equal(t, histories.OpCounts{OK: 3}, st.Functions[1].Ops)
+	require.Equal(t, time.Second, st.Functions[1].Gap.Length())
+}
+
 func TestFormats(t *testing.T) {
 	require.Equal(t, "-1,234,567", group(-1234567))
 	require.Equal(t, "999", group(999))

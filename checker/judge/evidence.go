@@ -33,6 +33,7 @@ func collect(view *logview.View, h histories.Reader, want Evidence) evidence {
 	if want.Load == nil {
 		load = func(f string) bool { return f != histories.Final && f != histories.Scan }
 	}
+	over := view.Events.LoadOver()
 	for inv, done := range histories.Pairs(h) {
 		t := histories.Info
 		if done != nil {
@@ -44,7 +45,7 @@ func collect(view *logview.View, h histories.Reader, want Evidence) evidence {
 		if inv.F == histories.Send && (t == histories.OK || t == histories.Weak) {
 			ev.acked[inv.Part]++
 		}
-		if load(inv.F) {
+		if load(inv.F) && inv.Index < over {
 			ev.invoked++
 			ev.ops.Count(t)
 		}

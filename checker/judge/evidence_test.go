@@ -67,6 +67,12 @@ func TestEvidenceOfAnotherWorkload(t *testing.T) {
 			}
 		}, "only 1 of 201 writes were acknowledged", histories.OpCounts{OK: 2, Fail: 200}},
 		"what is no load": {func(b *book) { b.plain(histories.OK, 1, cas) }, "idle: no operation was invoked", histories.OpCounts{}},
+		"reads after the recovery": {func(b *book) {
+			b.plain(histories.OK, 1, write)
+			b.plain(histories.OK, 2, read)
+			b.nemesis(histories.Note, histories.NoteRecovery, "", "well after 1s")
+			b.plain(histories.OK, 3, read)
+		}, "", histories.OpCounts{OK: 2}},
 		"a write that is open": {func(b *book) {
 			b.plain(histories.OK, 1, write)
 			b.plain(histories.OK, 2, read)
