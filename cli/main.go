@@ -6,6 +6,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -148,7 +149,7 @@ func oneLine(err error) string {
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "assay",
+		Use:   cmp.Or(a.catalog.Program, "assay"),
 		Short: "Tests what a replicated message broker's \"acknowledged\" is worth",
 		Long: `assay starts a replicated broker, drives it, hurts it, records every operation, and says what was lost.
 

@@ -147,7 +147,7 @@ type tail struct {
 	faults []string // that are on
 	began  bool     // the load has
 	start  time.Duration
-	final  bool // the final reads have begun
+	final  bool // the recovery is over, and the final reads begin
 
 	lastDone int64
 	lastNow  time.Duration
@@ -206,6 +206,8 @@ func (t *tail) add(op *histories.Op) {
 			if i := slices.Index(t.faults, name); i >= 0 {
 				t.faults = slices.Delete(t.faults, i, i+1)
 			}
+		case histories.Note:
+			t.final = t.final || op.Fault == histories.NoteRecovery
 		}
 		return
 	}

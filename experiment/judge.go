@@ -115,6 +115,7 @@ func (c Catalog) judge(ctx context.Context, in recorded) (*Result, error) {
 	}
 	j := judge.Judge(ctx, ji)
 	j.Fill(&res.Summary)
+	res.Program = c.Program
 	res.Findings = findings(&j)
 	res.Checkers = checkerNotes(&j.Report)
 	res.Stats = report.Measure(in.history)

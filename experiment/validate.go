@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -181,7 +182,7 @@ func (p *prepared) checkAbilities() error {
 		return err
 	}
 	if err := n.Supports(c); err != nil {
-		return fmt.Errorf("--env %s: %w (assay list faults --env %s lists what it can do)", p.Env, err, p.Env)
+		return fmt.Errorf("--env %s: %w (%s list faults --env %s lists what it can do)", p.Env, err, cmp.Or(p.catalog.Program, "assay"), p.Env)
 	}
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Never is the time of what did not happen, ns.
+// Never is the time, ns, or the index of what did not happen.
 const Never = math.MaxInt64
 
 // DefaultRole is the role of a fault that is written without one.
@@ -180,6 +180,17 @@ func (e *Events) Struck() []Strike {
 // Recovery returns the last note about the recovery; nil if there is none.
 func (e *Events) Recovery() *Noted {
 	return e.last(func(n *Noted) bool { return n.Note == NoteRecovery })
+}
+
+// LoadOver returns the index of the first note about the recovery: what was invoked after it are final
+// reads, whatever their function. Never if nobody noted.
+func (e *Events) LoadOver() int64 {
+	for i := range e.Notes {
+		if e.Notes[i].Note == NoteRecovery {
+			return e.Notes[i].Index
+		}
+	}
+	return Never
 }
 
 // Leader returns the leader of a partition as it was noted last; empty if it never was.

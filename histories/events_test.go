@@ -237,6 +237,8 @@ func TestNotes(t *testing.T) {
 	require.Equal(t, map[int][]string{0: {"n2", "n1", "n5"}, 1: {"n4", "n3"}}, e.Groups(), "as noted last")
 	require.Equal(t, []string{"n2", "n4", ""}, []string{e.Leader(0), e.Leader(1), e.Leader(2)})
 	require.EqualValues(t, 7, e.Recovery().Index)
+	require.EqualValues(t, 6, e.LoadOver(), "the first one")
+	require.EqualValues(t, Never, none.LoadOver())
 	require.Empty(t, e.Recovery().Err, "the last one counts")
 	require.True(t, e.Interrupted())
 	require.Len(t, e.Notes, 10, "what this version does not know is kept")

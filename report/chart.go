@@ -98,8 +98,9 @@ func decade(d time.Duration) string {
 // decades returns the powers of ten that enclose the latencies, at least two decades apart.
 func decades(h histories.Reader) (lo, hi time.Duration) {
 	least, most := time.Hour, time.Duration(0)
+	load := loadOf(h)
 	for inv, done := range histories.Pairs(h) {
-		if done != nil && load(inv.F) {
+		if done != nil && load(inv) {
 			d := max(time.Duration(done.Time-inv.Time), 10*time.Microsecond)
 			least, most = min(least, d), max(most, d)
 		}
@@ -121,8 +122,9 @@ func scatter(h histories.Reader, end time.Duration, y func(time.Duration) int) m
 	}
 	seen := make(map[place]bool)
 	out := make(map[histories.Type]*strings.Builder)
+	load := loadOf(h)
 	for inv, done := range histories.Pairs(h) {
-		if done == nil || !load(inv.F) || end <= 0 {
+		if done == nil || !load(inv) || end <= 0 {
 			continue
 		}
 		at := place{x: int(chartW * done.Time / int64(end)), y: y(time.Duration(done.Time - inv.Time)), t: done.Type}

@@ -6,6 +6,7 @@
 package report
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/assay-project/assay/checker"
@@ -25,6 +26,8 @@ type Document struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// Removed says that the run directory was deleted after the judging, because nothing in it was worth keeping.
 	Removed bool `json:"-"`
+	// Program is how people call the program, for the commands that they are told; "": assay.
+	Program string `json:"-"`
 	// NoReport says that the page could not be written.
 	NoReport bool `json:"-"`
 }
@@ -50,6 +53,9 @@ type Setting struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
+
+// program is how people call the program.
+func (d *Document) program() string { return cmp.Or(d.Program, "assay") }
 
 // first returns the number, from 1, of the first finding of a class that is permitted or not, and the finding; 0 and nil when none is listed.
 func (d *Document) first(class checker.Class, permitted bool) (int, *Finding) {

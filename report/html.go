@@ -98,6 +98,7 @@ type findingGroup struct {
 
 type findingRow struct {
 	Number      int
+	Program     string
 	Explanation string
 	Open        bool
 	Lines       []opRow
@@ -222,7 +223,7 @@ func findingGroups(d *Document, h histories.Reader) []findingGroup {
 				continue
 			}
 			if len(g.Findings) < maxPageFindings {
-				g.Findings = append(g.Findings, findingRow{Number: j + 1, Explanation: f.Explanation})
+				g.Findings = append(g.Findings, findingRow{Number: j + 1, Program: d.program(), Explanation: f.Explanation})
 				shown = append(shown, *f)
 			}
 		}

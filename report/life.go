@@ -27,18 +27,20 @@ type MessageLife struct {
 	Judgement string
 
 	leaders map[int32]string // by partition, as noted last
+	over    int64            // index from which on all reads are final
 }
 
 // LifeLine is one op of a life.
 type LifeLine struct {
 	Op     histories.Op
+	Sent   bool // it was to bring the message into the system: a send, a write, ...
 	Missed bool // a read over the message's offset that did not return it
 	Fault  bool // an op of the nemesis
 }
 
 // Life collects the life of a message. It judges nothing: Judgement says what the ops show, not whether that was permitted.
 func Life(h histories.Reader, value int64) (*MessageLife, error) {
-	l := &MessageLife{Value: value, Offset: histories.Unset, leaders: make(map[int32]string)}
+	l := &MessageLife{Value: value, Offset: histories.Unset, leaders: make(map[int32]string), over: histories.EventsOf(h).LoadOver()}
 	if value == histories.Unset {
 		return nil, fmt.Errorf("message %d: %w: it is what stands for no value", value, ErrNoMessage)
 	}
@@ -52,18 +54,18 @@ func Life(h histories.Reader, value int64) (*MessageLife, error) {
 		switch {
 		case op.Process == histories.NemesisProcess:
 			if op.Index > first && op.Index < last {
-				l.add(op, false, true)
+				l.add(LifeLine{Op: *op, Fault: true})
 			}
 		case op.Type == histories.Invoke && holds(op, value):
 			tracked[op.Process] = true
-			l.add(op, false, false)
+			l.add(LifeLine{Op: *op, Sent: true})
 		case op.Type == histories.Invoke:
 			tracked[op.Process] = false
 		case tracked[op.Process] || holds(op, value):
-			l.add(op, false, false)
+			l.add(LifeLine{Op: *op, Sent: tracked[op.Process]})
 		case op.Index > first && l.missed(op): // what was read before it was sent is about an earlier message at its offset
 			if misses++; misses <= maxMissLines || op.F != histories.Poll {
-				l.add(op, true, false)
+				l.add(LifeLine{Op: *op, Missed: true})
 			}
 		}
 	}
@@ -71,13 +73,11 @@ func Life(h histories.Reader, value int64) (*MessageLife, error) {
 	return l, nil
 }
 
-func (l *MessageLife) add(op *histories.Op, missed, fault bool) {
-	l.Lines = append(l.Lines, LifeLine{Op: *op, Missed: missed, Fault: fault})
-}
+func (l *MessageLife) add(line LifeLine) { l.Lines = append(l.Lines, line) }
 
 // holds reports whether op carries value: as what is sent, or in what was read.
 func holds(op *histories.Op, value int64) bool {
-	return (op.Value == value && op.F == histories.Send) ||
+	return op.Value == value ||
 		slices.ContainsFunc(op.Msgs, func(m histories.Message) bool { return m.Value == value })
 }
 
@@ -156,27 +156,27 @@ func (l *MessageLife) judge() string {
 	var finals, finalMisses int
 	var on, off []string
 	for i := range l.Lines {
-		op := &l.Lines[i].Op
+		line, op := &l.Lines[i], &l.Lines[i].Op
 		switch {
-		case l.Lines[i].Fault:
-		case op.F == histories.Send && op.Type == histories.Invoke:
+		case line.Fault:
+		case line.Sent && op.Type == histories.Invoke:
 			sent++
-		case op.F == histories.Send && op.Type == histories.OK:
+		case line.Sent && op.Type == histories.OK:
 			acked++
-		case op.F == histories.Send && op.Type == histories.Weak:
+		case line.Sent && op.Type == histories.Weak:
 			weak++
-		case op.F == histories.Send && op.Type == histories.Fail:
+		case line.Sent && op.Type == histories.Fail:
 			refused++
 		case op.Type != histories.OK:
-		case op.F == histories.Final && l.Lines[i].Missed:
-			finalMisses++
-		case op.F == histories.Final:
-			finals++
-		case op.F == histories.Scan && l.Lines[i].Missed:
+		case op.F == histories.Scan && line.Missed:
 			off = append(off, op.Node)
 		case op.F == histories.Scan:
 			on = append(on, op.Node)
-		case !l.Lines[i].Missed:
+		case (op.F == histories.Final || op.Index > l.over) && line.Missed:
+			finalMisses++
+		case op.F == histories.Final || op.Index > l.over:
+			finals++
+		case !line.Missed:
 			read++
 		}
 	}

@@ -39,8 +39,12 @@ func describe(op *histories.Op, about subject) string {
 		fmt.Fprintf(&b, "send %s to partition %d", sent(op), op.Part)
 	} else {
 		fmt.Fprintf(&b, "%s partition %d", op.F, op.Part)
-		if op.From != histories.Unset {
+		switch {
+		case op.From == histories.Unset:
+		case op.F == histories.Poll, op.F == histories.Final, op.F == histories.Scan:
 			fmt.Fprintf(&b, " from offset %d", op.From)
+		default: // another workload's, who knows what it means there
+			fmt.Fprintf(&b, ", from %d", op.From)
 		}
 		if op.Value != histories.Unset {
 			fmt.Fprintf(&b, ", value %d", op.Value)

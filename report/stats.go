@@ -56,10 +56,10 @@ type Stats struct {
 
 // Measure reads h once.
 func Measure(h histories.Reader) Stats {
-	m := measure{functions: make(map[string]*functionAcc)}
+	m := measure{functions: make(map[string]*functionAcc), load: loadOf(h)}
 	for op := range h.Ops() {
 		m.stats.End = time.Duration(op.Time)
-		if op.Process != histories.NemesisProcess && load(op.F) {
+		if op.Process != histories.NemesisProcess && m.load(op) {
 			if !m.loaded {
 				m.loaded, m.stats.LoadFrom = true, time.Duration(op.Time)
 			}
@@ -72,11 +72,18 @@ func Measure(h histories.Reader) Stats {
 	return m.finish()
 }
 
-// load reports whether f is a function of the load, not of what follows it.
-func load(f string) bool { return f != histories.Final && f != histories.Scan }
+// loadOf returns what tells whether an op is of the load, not of what follows it. Final reads follow the recovery, whatever a workload calls them; a
+// history without that note has only their usual names.
+func loadOf(h histories.Reader) func(op *histories.Op) bool {
+	over := histories.EventsOf(h).LoadOver()
+	return func(op *histories.Op) bool {
+		return op.Index < over && op.F != histories.Final && op.F != histories.Scan
+	}
+}
 
 type functionAcc struct {
 	ops     histories.OpCounts
+	load    bool // some op was of the load
 	latency *hdrhistogram.Histogram
 	lastOK  time.Duration
 	gap     Gap
@@ -84,6 +91,7 @@ type functionAcc struct {
 
 type measure struct {
 	stats     Stats
+	load      func(op *histories.Op) bool
 	loaded    bool
 	functions map[string]*functionAcc
 	answered  []time.Duration // latencies of the second that is being filled
@@ -96,6 +104,8 @@ func (m *measure) add(inv, done *histories.Op) {
 		f = &functionAcc{latency: hdrhistogram.New(1, maxLatency.Microseconds(), 3), lastOK: m.stats.LoadFrom}
 		m.functions[inv.F] = f
 	}
+	load := m.load(inv)
+	f.load = f.load || load
 	if done == nil {
 		f.ops.Info++
 		return
@@ -107,7 +117,7 @@ func (m *measure) add(inv, done *histories.Op) {
 		// The value is within the histogram's range, the only thing that RecordValue can refuse.
 		_ = f.latency.RecordValue(min(max(took.Microseconds(), 1), maxLatency.Microseconds()))
 	}
-	if !load(inv.F) {
+	if !load {
 		return
 	}
 	at := time.Duration(done.Time)
@@ -151,7 +161,7 @@ func (m *measure) finish() Stats {
 			us := func(q float64) time.Duration { return time.Duration(f.latency.ValueAtQuantile(q)) * time.Microsecond }
 			fs.Latency = Quantiles{P50: us(50), P90: us(90), P99: us(99), Max: us(100)}
 		}
-		if load(name) {
+		if f.load {
 			fs.Gap = longer(f.gap, Gap{From: f.lastOK, To: m.stats.LoadTo})
 		}
 		m.stats.Functions = append(m.stats.Functions, fs)

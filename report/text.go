@@ -336,7 +336,7 @@ func (p *printer) kept(d *Document) {
 		}
 		p.line("kept in %s (%s)", run, what)
 		if len(d.Findings) > 0 {
-			p.line("look closer: assay show %s --anomaly %d%s", run, firstNumber(d), messageHint(d))
+			p.line("look closer: %s show %s --anomaly %d%s", d.program(), run, firstNumber(d), messageHint(d))
 		}
 	}
 }

@@ -261,6 +261,58 @@ func TestMeasureGapAtTheEnd(t *testing.T) {
 	require.Equal(t, histories.OpCounts{Info: 1}, Measure(open).Functions[0].Ops)
 }
 
+// The life of a value of another workload: who wrote it, who read it, and whether it is there in the end.
+func TestLifeOfAnyWorkload(t *testing.T) {
+	var h histories.History
+	add := func(f string, typ histories.Type, process int, set func(*histories.Op)) {
+		op := histories.New(typ, process, f)
+		set(&op)
+		op.Index, op.Time = int64(len(h)), int64(len(h))*int64(time.Second)
+		h = append(h, op)
+	}
+	seven := func(op *histories.Op) { op.Value = 7 }
+	swap := func(op *histories.Op) { op.From, op.Value = 3, 7 }
+	unset := func(*histories.Op) {}
+	add("cas", histories.Invoke, 0, swap)
+	add("cas", histories.OK, 0, swap)
+	add("read", histories.Invoke, 1, unset)
+	add("read", histories.OK, 1, seven)
+	h = append(h, histories.NewNote(histories.NoteRecovery))
+	h[4].Index = 4
+	add("read", histories.Invoke, 2, unset)
+	add("read", histories.OK, 2, seven)
+	l, err := Life(h, 7)
+	require.NoError(t, err)
+	require.Len(t, l.Lines, 5)
+	require.Equal(t, "acknowledged; the final read has it; 1 read under load saw it.", l.Judgement)
+	require.Equal(t, "p0 cas partition 0, from 3, value 7: ok", describe(&h[1], subject{7, histories.Unset}))
+}
+
+// What was read after the recovery is none of the load, whatever the workload calls it.
+func TestMeasureLoadOfAnyWorkload(t *testing.T) {
+	var h histories.History
+	add := func(at time.Duration, op histories.Op) {
+		op.Index, op.Time = int64(len(h)), int64(at)
+		h = append(h, op)
+	}
+	read := func(f string, at time.Duration) {
+		add(at, histories.New(histories.Invoke, 0, f))
+		add(at+time.Millisecond, histories.New(histories.OK, 0, f))
+	}
+	read("read", time.Second)
+	read("read", 2*time.Second)
+	add(20*time.Second, histories.NewNote(histories.NoteRecovery))
+	read("last-read", 21*time.Second)
+	read("read", 22*time.Second)
+	st := Measure(h)
+	require.Equal(t, 2*time.Second+time.Millisecond, st.LoadTo)
+	require.Len(t, st.Seconds, 3)
+	require.Equal(t, "last-read", st.Functions[0].F)
+	require.Zero(t, st.Functions[0].Gap)
+	require.Equal(t, histories.OpCounts{OK: 3}, st.Functions[1].Ops)
+	require.Equal(t, time.Second, st.Functions[1].Gap.Length())
+}
+
 func TestFormats(t *testing.T) {
 	require.Equal(t, "-1,234,567", group(-1234567))
 	require.Equal(t, "999", group(999))

@@ -33,6 +33,7 @@ func collect(view *logview.View, h histories.Reader, want Evidence) evidence {
 	if want.Load == nil {
 		load = func(f string) bool { return f != histories.Final && f != histories.Scan }
 	}
+	over := view.Events.LoadOver()
 	for inv, done := range histories.Pairs(h) {
 		t := histories.Info
 		if done != nil {
@@ -44,7 +45,7 @@ func collect(view *logview.View, h histories.Reader, want Evidence) evidence {
 		if inv.F == histories.Send && (t == histories.OK || t == histories.Weak) {
 			ev.acked[inv.Part]++
 		}
-		if load(inv.F) {
+		if load(inv.F) && inv.Index < over {
 			ev.invoked++
 			ev.ops.Count(t)
 		}
@@ -113,6 +114,9 @@ func (ev *evidence) idle() []string {
 // unscanned says which replicas of partitions with acknowledged messages were not scanned to their end: whether those hold what they should is not
 // known. Where the configuration has more groups than were noted, it is not even known who has a replica.
 func (ev *evidence) unscanned(groups int) []string {
+	if len(ev.acked) == 0 {
+		return nil // nothing was to be scanned: of a workload that sends nothing, nobody asks for scans
+	}
 	noted := ev.view.Events.Groups()
 	var reasons []string
 	for g := range groups {

@@ -35,6 +35,16 @@ func (b *book) plain(typ histories.Type, process int, f string) {
 	b.op(typ, process, f, func(op *histories.Op) { op.Value = int64(process) })
 }
 
+// A workload that sends nothing has nothing to scan, whatever the configuration promises of its groups.
+func TestNoScansOfAnotherWorkload(t *testing.T) {
+	b := &book{}
+	b.plain(histories.OK, 1, write)
+	b.plain(histories.OK, 2, read)
+	got := judge.Judge(t.Context(), judge.Input{History: b.h, Rules: register, Promise: contract.Promise{Groups: 2}})
+	require.Empty(t, got.Unknown)
+	require.Equal(t, judge.ExitValid, got.Exit)
+}
+
 // Another workload counts by what it says of itself, and never for want of a send.
 func TestEvidenceOfAnotherWorkload(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -67,6 +77,12 @@ func TestEvidenceOfAnotherWorkload(t *testing.T) {
 			}
 		}, "only 1 of 201 writes were acknowledged", histories.OpCounts{OK: 2, Fail: 200}},
 		"what is no load": {func(b *book) { b.plain(histories.OK, 1, cas) }, "idle: no operation was invoked", histories.OpCounts{}},
+		"reads after the recovery": {func(b *book) {
+			b.plain(histories.OK, 1, write)
+			b.plain(histories.OK, 2, read)
+			b.nemesis(histories.Note, histories.NoteRecovery, "", "well after 1s")
+			b.plain(histories.OK, 3, read)
+		}, "", histories.OpCounts{OK: 2}},
 		"a write that is open": {func(b *book) {
 			b.plain(histories.OK, 1, write)
 			b.plain(histories.OK, 2, read)
