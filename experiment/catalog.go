@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -168,8 +169,13 @@ func (c Catalog) FaultEntries() ([]FaultEntry, error) {
 		if err != nil {
 			return nil, err
 		}
-		if clusters[env.Name], err = p.idleCluster(); err != nil {
-			return nil, err
+		cluster, err := p.idleCluster()
+		switch {
+		case errors.Is(err, harness.ErrUnsupported): // the target cannot live there, so nothing can be done to it
+		case err != nil:
+			return nil, fmt.Errorf("--env %s: %w", env.Name, err)
+		default:
+			clusters[env.Name] = cluster
 		}
 	}
 	var all []FaultEntry
@@ -180,7 +186,7 @@ func (c Catalog) FaultEntries() ([]FaultEntry, error) {
 		}
 		entry := FaultEntry{Info: spellable(set, info)}
 		for _, env := range c.EnvironmentNames() {
-			if faults[0].Supports(clusters[env]) == nil {
+			if cluster, ok := clusters[env]; ok && faults[0].Supports(cluster) == nil {
 				entry.Envs = append(entry.Envs, env)
 			}
 		}
