@@ -85,6 +85,9 @@ func (p *prepared) cluster(run *histories.Run) (harness.Cluster, func() error, e
 	if closeIt == nil {
 		closeIt = func() error { return nil }
 	}
+	if err == nil && c == nil {
+		err = fmt.Errorf("environment %s: its New returned no cluster", p.Env)
+	}
 	if err != nil {
 		return nil, nil, errors.Join(err, closeIt())
 	}
@@ -92,9 +95,13 @@ func (p *prepared) cluster(run *histories.Run) (harness.Cluster, func() error, e
 }
 
 // idleCluster is a cluster that is never started, to ask for its abilities.
-func (p *prepared) idleCluster() (harness.Cluster, error) {
-	c, _, err := p.cluster(nil)
-	return c, err
+func (p *prepared) idleCluster() (c harness.Cluster, err error) {
+	defer harness.Guard("a part of the catalog", &err)
+	c, closeIt, err := p.cluster(nil)
+	if err != nil {
+		return nil, err
+	}
+	return c, closeIt()
 }
 
 // reachable says why the environment cannot be used now. A run that was interrupted already is none of that.

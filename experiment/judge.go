@@ -125,7 +125,11 @@ func (c Catalog) judge(ctx context.Context, in recorded) (*Result, error) {
 
 // rulesFor finds by what the run of a manifest is judged. Nothing is known of a history without one: it is taken for one of the default workload, and promises
 // nothing but that a leader's reads are linearizable while nobody was promoted.
-func (c Catalog) rulesFor(m *harness.Manifest) (judge.Input, error) {
+func (c Catalog) rulesFor(m *harness.Manifest) (in judge.Input, err error) {
+	defer harness.Guard("a part of the catalog", &err)
+	if err := c.check(); err != nil {
+		return judge.Input{}, err
+	}
 	if m == nil {
 		w, err := c.workload(Default().Workload)
 		if err != nil {

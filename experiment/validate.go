@@ -58,8 +58,12 @@ func (c Catalog) prepare(s Spec) (*prepared, error) {
 	return p, p.checkAbilities()
 }
 
-// choose finds the parts that a spec names, and the options in force.
+// choose finds the parts that a spec names, and the options in force. A part that panics is an error.
 func (c Catalog) choose(s Spec) (p *prepared, err error) {
+	defer harness.Guard("a part of the catalog", &err)
+	if err := c.check(); err != nil {
+		return nil, err
+	}
 	p = &prepared{Spec: s, catalog: c}
 	if p.env, err = c.environment(s.Env); err != nil {
 		return nil, err
@@ -73,9 +77,6 @@ func (c Catalog) choose(s Spec) (p *prepared, err error) {
 	if p.faults, err = nemesis.NewSet(c.Faults...); err != nil {
 		return nil, err
 	}
-	if len(p.target.Modes) == 0 {
-		return nil, fmt.Errorf("target %s has no modes: it needs at least one", p.target.Name)
-	}
 	p.config = target.Config{Mode: p.Mode, Nodes: p.Nodes, Options: make(map[string]string)}
 	if first := p.target.Modes[0].Name; p.Mode == "" || p.Mode == first {
 		p.config.Mode, p.Mode = first, "" // what goes without saying is not said in the command that runs it again
@@ -83,8 +84,13 @@ func (c Catalog) choose(s Spec) (p *prepared, err error) {
 	if err := p.setOptions(); err != nil {
 		return nil, err
 	}
-	p.workload, err = p.kind.New(WorkloadConfig{Options: p.options, NoScans: p.target.NoScans})
-	return p, err
+	if p.workload, err = p.kind.New(WorkloadConfig{Options: p.options, NoScans: p.target.NoScans}); err != nil {
+		return nil, err
+	}
+	if p.workload == nil {
+		return nil, fmt.Errorf("workload %s: its New returned nothing", p.Workload)
+	}
+	return p, nil
 }
 
 // setOptions deals the options out to target and workload, and finds those in force.

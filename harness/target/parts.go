@@ -2,6 +2,8 @@ package target
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/assay-project/assay/harness"
 )
@@ -11,7 +13,7 @@ import (
 func Parts(env any, s *System, down func(n harness.NodeID) (state harness.NodeState, ok bool)) []any {
 	parts := []any{env}
 	if g, ok := s.Operator.(harness.Groups); ok {
-		parts = append(parts, groups{g, down})
+		parts = append(parts, groups{g, s.Nodes, down})
 	}
 	if s.Operator != nil {
 		parts = append(parts, s.Operator)
@@ -22,6 +24,7 @@ func Parts(env any, s *System, down func(n harness.NodeID) (state harness.NodeSt
 // groups is an operator's view of the groups that does not ask nodes that are down.
 type groups struct {
 	operator harness.Groups
+	nodes    []harness.NodeID
 	down     func(n harness.NodeID) (harness.NodeState, bool)
 }
 
@@ -32,6 +35,9 @@ func (g groups) Groups() [][]harness.NodeID { return g.operator.Groups() }
 
 // State implements harness.Groups.
 func (g groups) State(ctx context.Context, group int, n harness.NodeID) (harness.NodeState, error) {
+	if !slices.Contains(g.nodes, n) {
+		return harness.NodeState{}, fmt.Errorf("there is no node %q; there are %v", n, g.nodes)
+	}
 	if s, ok := g.known(group, n); ok {
 		return s, nil
 	}

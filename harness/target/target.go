@@ -6,6 +6,7 @@ package target
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -27,7 +28,7 @@ type Target struct {
 	// Configure checks a configuration, and returns the options in force: those given, and the defaults of all others. nil: defaults are filled in,
 	// and values are checked by Option.Values alone.
 	Configure func(c Config) (map[string]string, error)
-	// New makes the system of one cluster. at tells where its nodes are; nothing answers there yet.
+	// New makes the system of one cluster. at tells where its nodes are; nothing answers there yet. Environments call it through System.
 	New func(c Config, at Place) (*System, error)
 	// Promise is what a configuration promises. c has the options in force, as a manifest keeps them: `assay check` asks for it long after the
 	// run, so it must not depend on the system's own code.
@@ -44,8 +45,8 @@ type Mode struct {
 
 // Config is one configuration of a target, in the words of the command line.
 type Config struct {
-	Mode    string
-	Nodes   int
+	Mode  string
+	Nodes int
 	// Options are as given with --set for Configure, where one that is left out has its default, and those in force for New and Promise.
 	Options map[string]string
 }
@@ -79,6 +80,67 @@ func (t *Target) Effective(c Config) (map[string]string, error) {
 		options[k] = v
 	}
 	return options, nil
+}
+
+// Check says what a target lacks that it needs; nil when it is complete.
+func (t *Target) Check() error {
+	switch {
+	case t.Name == "":
+		return errors.New("it has no name")
+	case len(t.Modes) == 0:
+		return errors.New("it has no modes: it needs at least one")
+	case t.New == nil || t.Promise == nil:
+		return errors.New("it needs both New and Promise")
+	}
+	for i, m := range t.Modes {
+		if m.Name == "" || slices.ContainsFunc(t.Modes[:i], func(other Mode) bool { return other.Name == m.Name }) {
+			return fmt.Errorf("its mode %q has no name, or that of another one", m.Name)
+		}
+	}
+	return nil
+}
+
+// System makes the system of one cluster, by New. It is what environments call: it refuses a system that none of them can use.
+func (t *Target) System(c Config, at Place) (*System, error) {
+	if t == nil || t.New == nil {
+		return nil, errors.New("a cluster needs a target with New")
+	}
+	s, err := t.New(c, at)
+	if err == nil {
+		err = s.check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("target %s: %w", t.Name, err)
+	}
+	return s, nil
+}
+
+// check says what a system lacks that every environment needs.
+func (s *System) check() error {
+	switch {
+	case s == nil:
+		return errors.New("its New returned nothing")
+	case len(s.Nodes) == 0:
+		return errors.New("it has no nodes")
+	case len(s.Ports) == 0:
+		return errors.New("it names no port, so that nobody can tell when a node is up")
+	case s.Open == nil:
+		return errors.New("it opens no clients")
+	}
+	for i, id := range s.Nodes {
+		if slices.Contains(s.Nodes[:i], id) {
+			return fmt.Errorf("two nodes have the name %q", id)
+		}
+	}
+	for i, p := range s.Ports {
+		if p.Number < 1 || p.Number > 65535 {
+			return fmt.Errorf("port %q has the number %d (want 1 to 65535)", p.Name, p.Number)
+		}
+		if slices.ContainsFunc(s.Ports[:i], func(other Port) bool { return other.Name == p.Name || other.Number == p.Number }) {
+			return fmt.Errorf("two ports have the name %q or the number %d", p.Name, p.Number)
+		}
+	}
+	return nil
 }
 
 // DialFunc opens connections to nodes by the addresses that Place gives.

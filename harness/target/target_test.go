@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/assay-project/assay/checker/contract"
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/harness/fakecluster"
 	"github.com/assay-project/assay/harness/target"
@@ -75,7 +76,7 @@ func TestParts(t *testing.T) {
 	down := func(n harness.NodeID) (harness.NodeState, bool) {
 		return harness.NodeState{Detail: "killed"}, n == "n1"
 	}
-	c := composed{operator, target.Parts(bystander{}, &target.System{Operator: operator}, down)}
+	c := composed{operator, target.Parts(bystander{}, &target.System{Nodes: target.NodeNames(2), Operator: operator}, down)}
 	g, ok := harness.Can[harness.Groups](c)
 	require.True(t, ok)
 	require.Equal(t, [][]harness.NodeID{{"n1", "n2"}}, g.Groups())
@@ -85,6 +86,8 @@ func TestParts(t *testing.T) {
 	s, err = g.State(t.Context(), 0, "n2")
 	require.NoError(t, err)
 	require.True(t, s.Up)
+	_, err = g.State(t.Context(), 0, "n3")
+	require.ErrorContains(t, err, `there is no node "n3"`)
 	_, ok = harness.Can[harness.Promoter](c)
 	require.True(t, ok, "what else the operator can do is there, too")
 
@@ -93,4 +96,41 @@ func TestParts(t *testing.T) {
 	require.False(t, ok)
 	_, ok = harness.Can[harness.Promoter](c)
 	require.False(t, ok, "that the cluster's own type could do it does not count")
+}
+
+// A system that no environment can use is refused with what is wrong with it.
+func TestIncompleteSystemsAreRefused(t *testing.T) {
+	whole := target.System{
+		Nodes: target.NodeNames(2), Ports: []target.Port{{Name: "a", Number: 1}, {Name: "b", Number: 2}},
+		Open: func(context.Context, int, target.DialFunc) (harness.Client, error) { return nil, nil },
+	}
+	for want, change := range map[string]func(*target.System){
+		"":                    func(*target.System) {},
+		"it has no nodes":     func(s *target.System) { s.Nodes = nil },
+		"it names no port":    func(s *target.System) { s.Ports = nil },
+		"it opens no clients": func(s *target.System) { s.Open = nil },
+		`two nodes have the name "n1"`: func(s *target.System) {
+			s.Nodes = []harness.NodeID{"n1", "n1"}
+		},
+		`port "a" has the number 70000`: func(s *target.System) { s.Ports = []target.Port{{Name: "a", Number: 70000}} },
+		"two ports":                     func(s *target.System) { s.Ports = []target.Port{{Name: "a", Number: 1}, {Name: "b", Number: 1}} },
+	} {
+		tg := &target.Target{
+			Name: "x", Modes: []target.Mode{{Name: "m"}}, Promise: func(target.Config) (contract.Promise, error) { return contract.Promise{}, nil },
+			New: func(target.Config, target.Place) (*target.System, error) {
+				s := whole
+				change(&s)
+				return &s, nil
+			},
+		}
+		_, err := tg.System(target.Config{}, target.Place{})
+		if want == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, want)
+	}
+	var none *target.Target
+	_, err := none.System(target.Config{}, target.Place{})
+	require.ErrorContains(t, err, "needs a target")
 }

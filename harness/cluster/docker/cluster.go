@@ -79,9 +79,6 @@ var (
 // New makes a cluster of a target. Nothing is created, and the engine is not asked, before Start. A target whose configuration does not run
 // in containers is harness.ErrUnsupported.
 func New(cfg Config) (*Cluster, error) {
-	if cfg.Target == nil {
-		return nil, errors.New("a cluster in containers needs a target")
-	}
 	if err := checkName("run ID", cfg.RunID); err != nil {
 		return nil, err
 	}
@@ -89,18 +86,18 @@ func New(cfg Config) (*Cluster, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := &Cluster{
-		target: cfg.Target.Name, runID: cfg.RunID, logDir: cfg.LogDir, program: cfg.Program, logger: cfg.Logger, links: newLinks(),
+		runID: cfg.RunID, logDir: cfg.LogDir, program: cfg.Program, logger: cfg.Logger, links: newLinks(),
 	}
-	sys, err := cfg.Target.New(cfg.Config, target.Place{Addr: c.addr, Dial: c.dial})
+	sys, err := cfg.Target.System(cfg.Config, target.Place{Addr: c.addr, Dial: c.dial})
 	if err != nil {
 		return nil, err
 	}
 	if err := checkSystem(sys); err != nil {
-		return nil, fmt.Errorf("target %s: %w", c.target, err)
+		return nil, fmt.Errorf("target %s: %w", cfg.Target.Name, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sys = sys
+	c.sys, c.target = sys, cfg.Target.Name
 	for i, id := range sys.Nodes {
 		c.nodes = append(c.nodes, newNode(c.runID, id, firstHost+i))
 	}

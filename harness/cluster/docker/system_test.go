@@ -29,13 +29,13 @@ func newOf(t *testing.T, p probes, change func(*target.System)) (*Cluster, error
 func TestNewRefuses(t *testing.T) {
 	for want, change := range map[string]func(*target.System){
 		"target probes: it does not run in containers": func(s *target.System) { s.Container = nil },
-		"0 nodes do not fit":                           func(s *target.System) { s.Nodes = nil },
-		"300 nodes do not fit":                         func(s *target.System) { s.Nodes = target.NodeNames(300) },
-		`two nodes have the name "n2"`:                 func(s *target.System) { s.Nodes = []harness.NodeID{"n1", "n2", "n2"} },
-		`node "../n1": only a-z, 0-9`:                  func(s *target.System) { s.Nodes = []harness.NodeID{"../n1"} },
-		"it names no port":                             func(s *target.System) { s.Ports = nil },
-		`port "x" has the number 0`:                    func(s *target.System) { s.Ports = []target.Port{{Name: "x"}} },
-		"it opens no clients":                          func(s *target.System) { s.Open = nil },
+		"it has no nodes":              func(s *target.System) { s.Nodes = nil },
+		"300 nodes do not fit":         func(s *target.System) { s.Nodes = target.NodeNames(300) },
+		`two nodes have the name "n2"`: func(s *target.System) { s.Nodes = []harness.NodeID{"n1", "n2", "n2"} },
+		`node "../n1": only a-z, 0-9`:  func(s *target.System) { s.Nodes = []harness.NodeID{"../n1"} },
+		"it names no port":             func(s *target.System) { s.Ports = nil },
+		`port "x" has the number 0`:    func(s *target.System) { s.Ports = []target.Port{{Name: "x"}} },
+		"it opens no clients":          func(s *target.System) { s.Open = nil },
 	} {
 		_, err := newOf(t, probes{}, change)
 		require.ErrorContains(t, err, want)

@@ -57,7 +57,6 @@ type Cluster struct {
 	nodes    []*node // in order; the slice does not change
 	starter  *starter
 	patience time.Duration // how long a node has after SIGTERM
-	parts    []any
 
 	life     context.Context // ends when Stop is called, with the cause ErrStopped
 	end      context.CancelCauseFunc
@@ -102,15 +101,11 @@ func New(cfg Config) (*Cluster, error) {
 		stopTurn: make(chan struct{}, 1), own: program.Own, ownTurn: make(chan struct{}, 1),
 	}
 	c.life, c.end = context.WithCancelCause(context.Background())
-	if c.sys, err = cfg.Target.New(cfg.Config, target.Place{Addr: c.addr, Dial: c.dial}); err != nil {
-		return nil, fmt.Errorf("target %s: %w", cfg.Target.Name, err)
+	if c.sys, err = cfg.Target.System(cfg.Config, target.Place{Addr: c.addr, Dial: c.dial}); err != nil {
+		return nil, err
 	}
 	if c.sys.Process == nil {
 		return nil, fmt.Errorf("target %s does not run as a process on this machine: %w", cfg.Target.Name, harness.ErrUnsupported)
-	}
-	if len(c.sys.Nodes) == 0 || len(c.sys.Ports) == 0 {
-		return nil, fmt.Errorf("target %s names %d nodes and %d ports: it needs one of each at least",
-			cfg.Target.Name, len(c.sys.Nodes), len(c.sys.Ports))
 	}
 	c.mu.Lock()
 	c.ports = c.sys.Ports
@@ -121,7 +116,6 @@ func New(cfg Config) (*Cluster, error) {
 		}
 		c.nodes = append(c.nodes, &node{id: id, dir: filepath.Join(h.root, string(id)), turn: make(chan struct{}, 1)})
 	}
-	c.parts = c.compose()
 	return c, nil
 }
 
@@ -140,9 +134,6 @@ func checkName(what, name string) error {
 
 // Nodes implements harness.Cluster.
 func (c *Cluster) Nodes() []harness.NodeID { return slices.Clone(c.sys.Nodes) }
-
-// Parts implements harness.Composed.
-func (c *Cluster) Parts() []any { return slices.Clone(c.parts) }
 
 // Open implements harness.Cluster.
 func (c *Cluster) Open(ctx context.Context, process int) (harness.Client, error) {

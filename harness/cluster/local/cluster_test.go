@@ -113,6 +113,9 @@ func can[T any](c harness.Cluster) bool {
 
 func TestNewRefuses(t *testing.T) {
 	system := func(s *target.System, err error) *target.Target {
+		if s != nil {
+			s.Open = func(context.Context, int, target.DialFunc) (harness.Client, error) { return nil, nil }
+		}
 		return &target.Target{Name: "x", New: func(target.Config, target.Place) (*target.System, error) { return s, err }}
 	}
 	process := func(harness.NodeID) (target.Process, error) { return target.Process{}, nil }
@@ -123,7 +126,7 @@ func TestNewRefuses(t *testing.T) {
 	_, err = New(Config{RunID: "x", Target: system(nil, errors.New("no such mode"))})
 	require.ErrorContains(t, err, "no such mode")
 	_, err = New(Config{RunID: "x", Target: system(&target.System{Nodes: target.NodeNames(1), Process: process}, nil)})
-	require.ErrorContains(t, err, "0 ports")
+	require.ErrorContains(t, err, "it names no port")
 	_, err = New(Config{RunID: "x", Target: system(&target.System{Nodes: []harness.NodeID{"../n1"}, Ports: ports, Process: process}, nil)})
 	require.ErrorContains(t, err, `node "../n1"`)
 	for _, bad := range []string{"", "A", "a b", "a/b", "..", strings.Repeat("x", 65)} {

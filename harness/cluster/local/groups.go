@@ -4,57 +4,23 @@
 package local
 
 import (
-	"context"
-
 	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/harness/target"
 )
 
-// compose lists the values that have the cluster's abilities: the processes' first, then those of
-// the target's operator.
-func (c *Cluster) compose() []any {
-	parts := []any{c}
-	if g, ok := c.sys.Operator.(harness.Groups); ok {
-		parts = append(parts, &groups{of: g, c: c})
-	}
-	if c.sys.Operator != nil {
-		parts = append(parts, c.sys.Operator)
-	}
-	return parts
-}
+// Parts implements harness.Composed: the abilities of processes, and those of the target's operator.
+func (c *Cluster) Parts() []any { return target.Parts(c, c.sys, c.down) }
 
-// groups are the operator's, but for nodes that are down: what those would answer is known without
-// asking.
-type groups struct {
-	of harness.Groups
-	c  *Cluster
-}
-
-var _ harness.Groups = (*groups)(nil)
-
-// Groups implements harness.Groups.
-func (g *groups) Groups() [][]harness.NodeID { return g.of.Groups() }
-
-// State implements harness.Groups.
-func (g *groups) State(ctx context.Context, group int, id harness.NodeID) (harness.NodeState, error) {
-	n, err := g.c.node(id)
+// down answers for a node that is known to be down. The role of one that ended by itself is harness.RoleFailed.
+func (c *Cluster) down(id harness.NodeID) (harness.NodeState, bool) {
+	n, err := c.node(id)
 	if err != nil {
-		return harness.NodeState{}, err
+		return harness.NodeState{}, false
 	}
-	if s := n.status(); s.down {
-		return s.state(group, id), nil
-	}
-	state, err := g.of.State(ctx, group, id)
-	if s := n.status(); s.down { // meanwhile
-		return s.state(group, id), nil
-	}
-	return state, err
-}
-
-// state is what a node that is down is said to be.
-func (s status) state(group int, id harness.NodeID) harness.NodeState {
-	state := harness.NodeState{Node: id, Group: group, Detail: s.why}
+	s := n.status()
+	state := harness.NodeState{Detail: s.why}
 	if s.failed {
 		state.Role = harness.RoleFailed
 	}
-	return state
+	return state, s.down
 }

@@ -74,11 +74,11 @@ var (
 // New makes a cluster whose nodes are all down, with empty disks. A target that cannot be simulated is harness.ErrUnsupported.
 func New(cfg Config) (*Cluster, error) {
 	c := &Cluster{net: netsim.New(cfg.Seed^netSeed, cfg.Net), clients: make(map[*client]struct{})}
-	system, err := cfg.Target.New(cfg.Config, target.Place{Addr: c.addr, Dial: c.net.Host(operatorHost).Dial})
+	system, err := cfg.Target.System(cfg.Config, target.Place{Addr: c.addr, Dial: c.net.Host(operatorHost).Dial})
 	if err != nil {
 		return nil, err
 	}
-	if system.Sim == nil {
+	if system.Sim == nil || system.Sim.Start == nil {
 		return nil, fmt.Errorf("target %s does not run in a simulation: %w", cfg.Target.Name, harness.ErrUnsupported)
 	}
 	c.system = system
