@@ -98,16 +98,25 @@ func (ev *evidence) idle() []string {
 	if ev.invoked == 0 {
 		return []string{"idle: no operation was invoked"}
 	}
+	if ev.must == nil {
+		return tooFew("operation", &ev.ops)
+	}
 	var reasons []string
 	for _, f := range ev.must {
-		switch c := ev.by[f]; {
-		case c.OK == 0:
-			reasons = append(reasons, fmt.Sprintf("no %s was acknowledged", f))
-		case float64(c.OK+c.Weak) < minAcked*float64(c.Total()):
-			reasons = append(reasons, fmt.Sprintf("only %d of %d %ss were acknowledged", c.OK+c.Weak, c.Total(), f))
-		}
+		reasons = append(reasons, tooFew(f, ev.by[f])...)
 	}
 	return reasons
+}
+
+// tooFew says that too few ops of a kind were acknowledged to prove anything.
+func tooFew(kind string, c *histories.OpCounts) []string {
+	switch {
+	case c.OK == 0:
+		return []string{fmt.Sprintf("no %s was acknowledged", kind)}
+	case float64(c.OK+c.Weak) < minAcked*float64(c.Total()):
+		return []string{fmt.Sprintf("only %d of %d %ss were acknowledged", c.OK+c.Weak, c.Total(), kind)}
+	}
+	return nil
 }
 
 // unscanned says which replicas of partitions with acknowledged messages were not scanned to their end: whether those hold what they should is not
