@@ -252,10 +252,21 @@ func picture(ctx context.Context, checkers []checker.Checker, h histories.Reader
 		if !ok {
 			continue
 		}
-		var b bytes.Buffer
-		if err := d.Visualize(ctx, h, all[i].Part, &b); err == nil {
-			return b.Bytes()
+		if page, err := draw(ctx, d, h, all[i].Part); err == nil {
+			return page
 		}
 	}
 	return nil
+}
+
+// draw makes an error of a panic: the verdict is there already, and must not be lost for want of a picture.
+func draw(ctx context.Context, d checker.Drawer, h histories.Reader, part int32) (page []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("drawing partition %d: panic: %v", part, p)
+		}
+	}()
+	var b bytes.Buffer
+	err = d.Visualize(ctx, h, part, &b)
+	return b.Bytes(), err
 }

@@ -1,12 +1,15 @@
 package experiment
 
 import (
+	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/assay-project/assay/checker"
 	"github.com/assay-project/assay/checker/contract"
 	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/harness"
@@ -77,4 +80,34 @@ func TestUnlistedOption(t *testing.T) {
 	s := Default()
 	s.Target = "kv"
 	require.ErrorContains(t, c.Validate(s), `target kv is configured with the option "derived", which it does not list`)
+}
+
+// drawer finds that partition 0 is not linearizable, and draws as it is told.
+type drawer struct{ draw func(w io.Writer) error }
+
+func (drawer) Name() string { return "drawer" }
+
+func (drawer) Check(context.Context, histories.Reader) checker.Result {
+	return checker.Result{Anomalies: []checker.Anomaly{{Class: checker.Nonlinearizable, Explanation: "x"}}}
+}
+
+func (d drawer) Visualize(_ context.Context, _ histories.Reader, _ int32, w io.Writer) error {
+	return d.draw(w)
+}
+
+// The first checker that can draws what was found. One that fails or panics costs no verdict.
+func TestPicture(t *testing.T) {
+	fails := drawer{func(io.Writer) error { return io.ErrClosedPipe }}
+	panics := drawer{func(io.Writer) error { panic("no paper") }}
+	draws := drawer{func(w io.Writer) error { _, err := io.WriteString(w, "page"); return err }}
+	judged := func(checkers ...checker.Checker) *Result {
+		c := Standard()
+		c.Workloads[0].Judging = func(contract.Terms) judge.Rules { return judge.Rules{Checkers: checkers} }
+		res, err := c.Judge(t.Context(), recordedBy(t, nil), JudgeOptions{})
+		require.NoError(t, err)
+		require.Equal(t, judge.ExitInvalid, res.Summary.Exit)
+		return res
+	}
+	require.Equal(t, "page", string(judged(fails, panics, draws).Picture))
+	require.Empty(t, judged(fails, panics).Picture)
 }
