@@ -144,8 +144,8 @@ type tail struct {
 	buf    []byte // of read
 	ops    histories.OpCounts
 	now    time.Duration
-	faults []string // that are on
-	began  bool     // the load has
+	events histories.EventReader
+	began  bool // the load has
 	start  time.Duration
 	final  bool // the recovery is over, and the final reads begin
 
@@ -198,26 +198,28 @@ func (t *tail) close() {
 func (t *tail) add(op *histories.Op) {
 	t.now = time.Duration(op.Time)
 	if op.Process == histories.NemesisProcess {
-		name := strings.TrimSpace(op.Fault + " " + op.Node)
-		switch op.F {
-		case histories.Inject:
-			t.faults = append(t.faults, name)
-		case histories.Heal:
-			if i := slices.Index(t.faults, name); i >= 0 {
-				t.faults = slices.Delete(t.faults, i, i+1)
-			}
-		case histories.Note:
-			t.final = t.final || op.Fault == histories.NoteRecovery
-		}
+		t.final = t.final || op.F == histories.Note && op.Fault == histories.NoteRecovery
+		t.events.Add(op)
 		return
 	}
 	if !t.began {
 		t.began, t.start = true, t.now
 	}
-	t.final = t.final || op.F == histories.Final || op.F == histories.Scan
 	if op.Type != histories.Invoke {
 		t.ops.Count(op.Type)
 	}
+}
+
+// on names the strikes that took place and are not healed.
+func (t *tail) on() []string {
+	var names []string
+	all := t.events.Events().Strikes
+	for i := range all {
+		if s := &all[i]; !s.Healed() && !s.Missed {
+			names = append(names, strings.TrimSpace(s.Fault+" "+strings.Join(s.Nodes, ",")))
+		}
+	}
+	return names
 }
 
 // line is what is shown, in at most width columns.
@@ -238,8 +240,8 @@ func (t *tail) line(total time.Duration, width int) string {
 	case elapsed > total:
 		line += "  recovering"
 	}
-	if len(t.faults) > 0 {
-		line += "  on: " + strings.Join(t.faults, ", ")
+	if on := t.on(); len(on) > 0 {
+		line += "  on: " + strings.Join(on, ", ")
 	}
 	if r := []rune(line); len(r) > width {
 		line = string(r[:width-3]) + "..."

@@ -58,6 +58,22 @@ func TestTailFollowsAHistory(t *testing.T) {
 	require.LessOrEqual(t, len(tl.line(load, 118)), 118, "one line of a terminal")
 }
 
+// TestTailTiesHealsByNumber: of two strikes of one fault, that one is over whose number the heal has, whatever nodes it names.
+func TestTailTiesHealsByNumber(t *testing.T) {
+	var tl tail
+	add := func(op histories.Op) { tl.add(&op) }
+	add(histories.New(histories.Invoke, 0, histories.Send))
+	add(histories.NewInject("slow", histories.Event{Strike: 1, Harm: histories.HarmNone}, "n1"))
+	add(histories.NewInject("slow", histories.Event{Strike: 2, Harm: histories.HarmNone}, "n2"))
+	require.Equal(t, []string{"slow n1", "slow n2"}, tl.on())
+	add(histories.NewHeal("slow", 1))
+	require.Equal(t, []string{"slow n2"}, tl.on())
+	missed := histories.NewInject("wipe", histories.Event{Strike: 3, Harm: histories.HarmDisk})
+	missed.Err = "nobody leads"
+	add(missed)
+	require.Equal(t, []string{"slow n2"}, tl.on())
+}
+
 // TestTailFollowsARecording: the file of a history that is being recorded ends in reserved space, and every line counts all the same, however long.
 func TestTailFollowsARecording(t *testing.T) {
 	path := filepath.Join(t.TempDir(), histories.HistoryFile)

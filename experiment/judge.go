@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,7 +54,8 @@ type JudgeOptions struct {
 }
 
 // Judge judges a recorded history: that of a run directory by the checkers and the contract that its manifest gives, a bare file by the
-// checkers of the default workload alone, so that any anomaly is excluded. It writes nothing. A run whose target or workload the catalog lacks is an error.
+// checkers of the default workload alone, so that any anomaly is excluded. It writes nothing. A run whose target,
+// mode, option or workload the catalog lacks is an error.
 func (c Catalog) Judge(ctx context.Context, path string, opts JudgeOptions) (*Result, error) {
 	run, file, err := open(path)
 	if err != nil {
@@ -146,11 +148,28 @@ func (c Catalog) rulesFor(m *harness.Manifest) (in judge.Input, err error) {
 	if err != nil {
 		return judge.Input{}, missingPart(err)
 	}
+	if err := knownTo(t, w, m); err != nil {
+		return judge.Input{}, missingPart(err)
+	}
 	promise, err := t.Promise(target.Config{Mode: m.Mode, Nodes: m.Nodes, Options: m.Options})
 	if err != nil {
 		return judge.Input{}, fmt.Errorf("the manifest: %w", err)
 	}
 	return judge.Input{Rules: w.Judging, Promise: promise, NoScans: t.NoScans}, nil
+}
+
+// knownTo says which mode or option of a run its target and workload do not have; nil if they have all. A promise that
+// was made without one of them would be that of another configuration.
+func knownTo(t *target.Target, w Workload, m *harness.Manifest) error {
+	if err := t.CheckMode(m.Mode); err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(m.Options)) {
+		if !hasOption(t.Options, m.Mode, key) && !hasOption(w.Options, m.Mode, key) {
+			return unknownOption(t, w, m.Mode, key)
+		}
+	}
+	return nil
 }
 
 // missingPart is the error of a run that was made by a program with other parts.

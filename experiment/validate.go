@@ -100,13 +100,12 @@ func (p *prepared) setOptions() error {
 		p.options[o.Name] = o.Default
 	}
 	for _, k := range slices.Sorted(maps.Keys(p.Options)) {
-		named := func(o harness.Option) bool { return o.Name == k && o.In(p.config.Mode) }
 		switch {
-		case slices.ContainsFunc(p.target.Options, named):
+		case hasOption(p.target.Options, p.config.Mode, k):
 			p.config.Options[k] = p.Options[k]
-		case slices.ContainsFunc(p.kind.Options, named):
-			o := p.kind.Options[slices.IndexFunc(p.kind.Options, named)]
-			if err := o.Check(p.Options[k]); err != nil {
+		case hasOption(p.kind.Options, p.config.Mode, k):
+			i := slices.IndexFunc(p.kind.Options, func(o harness.Option) bool { return o.Name == k && o.In(p.config.Mode) })
+			if err := p.kind.Options[i].Check(p.Options[k]); err != nil {
 				return err
 			}
 			p.options[k] = p.Options[k]
@@ -117,6 +116,11 @@ func (p *prepared) setOptions() error {
 	effective, err := p.target.Effective(p.config)
 	if err != nil {
 		return err
+	}
+	for _, k := range slices.Sorted(maps.Keys(effective)) {
+		if !hasOption(p.target.Options, p.config.Mode, k) { // the run could not be judged
+			return fmt.Errorf("target %s is configured with the option %q, which it does not list for mode %s", p.target.Name, k, p.config.Mode)
+		}
 	}
 	maps.Copy(p.options, effective)
 	p.config.Options = effective
@@ -129,14 +133,23 @@ func (p *prepared) unknownOption(key string) error {
 	if _, err := p.target.Effective(target.Config{Mode: p.config.Mode, Nodes: p.Nodes}); err != nil {
 		return err
 	}
+	return unknownOption(p.target, p.kind, p.config.Mode, key)
+}
+
+// unknownOption names the options that there are.
+func unknownOption(t *target.Target, w Workload, mode, key string) error {
 	var names []string
-	for _, o := range slices.Concat(p.target.Options, p.kind.Options) {
-		if o.In(p.config.Mode) && !slices.Contains(names, o.Name) {
+	for _, o := range slices.Concat(t.Options, w.Options) {
+		if o.In(mode) && !slices.Contains(names, o.Name) {
 			names = append(names, o.Name)
 		}
 	}
 	slices.Sort(names)
-	return fmt.Errorf("mode %s has no option %q; it has %s", p.config.Mode, key, strings.Join(names, ", "))
+	return fmt.Errorf("mode %s has no option %q; it has %s", mode, key, strings.Join(names, ", "))
+}
+
+func hasOption(all []harness.Option, mode, name string) bool {
+	return slices.ContainsFunc(all, func(o harness.Option) bool { return o.Name == name && o.In(mode) })
 }
 
 // checkPlain checks what needs no other package.

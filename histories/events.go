@@ -132,21 +132,13 @@ func (r *EventReader) inject(op *Op, e Event) {
 	r.events.Strikes = append(r.events.Strikes, s)
 }
 
-// heal ends the strike of the heal's number, and nothing if that was healed before. Of format 1,
-// which has no numbers, it ends the earliest open strike with its fault and nodes, or else the
-// earliest with its fault; one without a fault ends all.
+// heal ends the strike of the heal's number, and nothing if that was healed before.
 func (r *EventReader) heal(op *Op, e Event) {
-	switch nodes := nodesOf(op); {
-	case e.Strike != 0:
-		r.endFirst(op, func(s *Strike) bool { return s.Number == e.Strike })
-	case op.Fault == "":
-		for len(r.open) > 0 {
-			r.end(0, op)
-		}
-	case r.endFirst(op, func(s *Strike) bool { return s.Fault == op.Fault && slices.Equal(s.Nodes, nodes) }):
-	default:
-		r.endFirst(op, func(s *Strike) bool { return s.Fault == op.Fault })
+	if e.Strike == 0 {
+		r.format1Heal(op)
+		return
 	}
+	r.endFirst(op, func(s *Strike) bool { return s.Number == e.Strike })
 }
 
 // endFirst ends the earliest open strike of a kind, and reports whether there was one.

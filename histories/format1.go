@@ -2,6 +2,7 @@ package histories
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -52,4 +53,19 @@ func format1Promote(text string) *Promote {
 	_, _ = fmt.Sscanf(text, "epoch %d,", &p.Epoch)
 	p.Safe, p.Forced = strings.HasSuffix(text, ", safe"), strings.HasSuffix(text, ", forced")
 	return &p
+}
+
+// format1Heal ends the earliest open strike with the heal's fault and nodes, or else the earliest with its fault. A heal without
+// a fault ends all.
+func (r *EventReader) format1Heal(op *Op) {
+	if op.Fault == "" {
+		for len(r.open) > 0 {
+			r.end(0, op)
+		}
+		return
+	}
+	nodes := nodesOf(op)
+	if !r.endFirst(op, func(s *Strike) bool { return s.Fault == op.Fault && slices.Equal(s.Nodes, nodes) }) {
+		r.endFirst(op, func(s *Strike) bool { return s.Fault == op.Fault })
+	}
 }

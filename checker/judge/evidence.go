@@ -21,6 +21,7 @@ type evidence struct {
 	must    []string           // functions of which some op must have succeeded
 	by      map[string]*histories.OpCounts
 	acked   map[int32]int64 // partition -> sends that were acknowledged
+	sends   bool            // there were any
 }
 
 // collect reads the evidence from a history.
@@ -42,8 +43,11 @@ func collect(view *logview.View, h histories.Reader, want Evidence) evidence {
 		if c := ev.by[inv.F]; c != nil {
 			c.Count(t)
 		}
-		if inv.F == histories.Send && (t == histories.OK || t == histories.Weak) {
-			ev.acked[inv.Part]++
+		if inv.F == histories.Send {
+			ev.sends = true
+			if t == histories.OK || t == histories.Weak {
+				ev.acked[inv.Part]++
+			}
 		}
 		if load(inv.F) && inv.Index < over {
 			ev.invoked++
@@ -99,23 +103,32 @@ func (ev *evidence) idle() []string {
 	if ev.invoked == 0 {
 		return []string{"idle: no operation was invoked"}
 	}
+	if ev.must == nil {
+		return tooFew("operation", &ev.ops)
+	}
 	var reasons []string
 	for _, f := range ev.must {
-		switch c := ev.by[f]; {
-		case c.OK == 0:
-			reasons = append(reasons, fmt.Sprintf("no %s was acknowledged", f))
-		case float64(c.OK+c.Weak) < minAcked*float64(c.Total()):
-			reasons = append(reasons, fmt.Sprintf("only %d of %d %ss were acknowledged", c.OK+c.Weak, c.Total(), f))
-		}
+		reasons = append(reasons, tooFew(f, ev.by[f])...)
 	}
 	return reasons
+}
+
+// tooFew says that too few ops of a kind were acknowledged to prove anything.
+func tooFew(kind string, c *histories.OpCounts) []string {
+	switch {
+	case c.OK == 0:
+		return []string{fmt.Sprintf("no %s was acknowledged", kind)}
+	case float64(c.OK+c.Weak) < minAcked*float64(c.Total()):
+		return []string{fmt.Sprintf("only %d of %d %ss were acknowledged", c.OK+c.Weak, c.Total(), kind)}
+	}
+	return nil
 }
 
 // unscanned says which replicas of partitions with acknowledged messages were not scanned to their end: whether those hold what they should is not
 // known. Where the configuration has more groups than were noted, it is not even known who has a replica.
 func (ev *evidence) unscanned(groups int) []string {
-	if len(ev.acked) == 0 {
-		return nil // nothing was to be scanned: of a workload that sends nothing, nobody asks for scans
+	if !ev.sends {
+		return nil // of a workload that sends nothing, nobody asks for scans
 	}
 	noted := ev.view.Events.Groups()
 	var reasons []string

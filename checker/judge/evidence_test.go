@@ -104,7 +104,7 @@ func TestEvidenceOfAnotherWorkload(t *testing.T) {
 	}
 }
 
-// Whose rules name no load is loaded by all that is no final read and no scan; and who needs nothing acknowledged says so by naming nothing.
+// Rules that name nothing ask for the least: the load is all but the final reads and scans, and some op of it has succeeded.
 func TestEvidenceByDefault(t *testing.T) {
 	none := func(contract.Terms) judge.Rules { return judge.Rules{Checkers: []checker.Checker{fine}} }
 	b := &book{}
@@ -115,9 +115,30 @@ func TestEvidenceByDefault(t *testing.T) {
 	got := judge.Judge(t.Context(), judge.Input{History: b.h, Rules: none})
 	require.Equal(t, judge.ExitValid, got.Exit, "%v", got.Unknown)
 	require.Equal(t, histories.OpCounts{OK: 1, Fail: 1}, got.Ops)
-	b.h = b.h[4:]
+	b.h = b.h[2:]
+	got = judge.Judge(t.Context(), judge.Input{History: b.renumbered(), Rules: none})
+	require.Equal(t, []string{"no operation was acknowledged"}, got.Unknown)
+	require.Equal(t, judge.ExitUnknown, got.Exit)
+	b.h = b.h[2:]
 	got = judge.Judge(t.Context(), judge.Input{History: b.renumbered(), Rules: none})
 	require.Equal(t, []string{"idle: no operation was invoked"}, got.Unknown)
+
+	// Who needs nothing acknowledged says so.
+	b = &book{}
+	b.plain(histories.Fail, 1, read)
+	got = judge.Judge(t.Context(), judge.Input{History: b.h, Rules: func(contract.Terms) judge.Rules {
+		return judge.Rules{Checkers: []checker.Checker{fine}, Evidence: judge.Evidence{Acknowledged: []string{}}}
+	}})
+	require.Equal(t, judge.ExitValid, got.Exit, "%v", got.Unknown)
+}
+
+// Without rules, or without a checker among them, nobody judged the history.
+func TestNoRules(t *testing.T) {
+	for _, none := range []func(contract.Terms) judge.Rules{nil, func(contract.Terms) judge.Rules { return judge.Rules{} }} {
+		got := judge.Judge(t.Context(), judge.Input{History: good().h, Rules: none})
+		require.Equal(t, judge.ExitUnknown, got.Exit)
+		require.Contains(t, got.Unknown, "no checker judged the history")
+	}
 }
 
 // Of a system that cannot be asked what one replica holds, nobody expects scans, or to know who has replicas.

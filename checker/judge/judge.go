@@ -28,14 +28,16 @@ type Rules struct {
 type Evidence struct {
 	// Load are the functions of the load, whose ops are counted in the summary. nil: all but the final reads and scans.
 	Load []string
-	// Acknowledged are the functions of which some op must have succeeded.
+	// Acknowledged are the functions of which some op must have succeeded. nil: some op of the load must have, whatever its
+	// function. Empty but not nil: none need have.
 	Acknowledged []string
 }
 
 // Input is a recorded run and what it is judged by.
 type Input struct {
 	History histories.Reader
-	// Rules are those of the workload, given what the configuration promises after what happened.
+	// Rules are those of the workload, given what the configuration promises after what happened. nil: nothing judges the
+	// history, so that the verdict is unknown.
 	Rules func(contract.Terms) Rules
 	// Promise is that of the configuration under test. Its zero value permits nothing.
 	Promise contract.Promise
@@ -96,7 +98,10 @@ func Judge(ctx context.Context, in Input) Judgement {
 	}
 	history, view := logview.Cache(in.History) // one view, and with it one end state, for everybody
 	k, terms := in.Promise.After(contract.FactsOf(view.Events))
-	rules := in.Rules(terms)
+	var rules Rules
+	if in.Rules != nil {
+		rules = in.Rules(terms)
+	}
 	ev := collect(view, history, rules.Evidence)
 	j := Judgement{
 		Contract: k, Checkers: rules.Checkers, Report: checker.Run(ctx, history, rules.Checkers...), Faults: faultRecords(view.Events.Strikes), Ops: ev.ops,

@@ -51,14 +51,21 @@ type Config struct {
 	Options map[string]string
 }
 
+// CheckMode says which modes there are, if the target does not have the one of a name; nil if it has.
+func (t *Target) CheckMode(name string) error {
+	names := make([]string, len(t.Modes))
+	for i, m := range t.Modes {
+		if names[i] = m.Name; m.Name == name {
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown mode %q of target %s (want %s)", name, t.Name, strings.Join(names, " or "))
+}
+
 // Effective checks a configuration, and returns the options in force.
 func (t *Target) Effective(c Config) (map[string]string, error) {
-	if !slices.ContainsFunc(t.Modes, func(m Mode) bool { return m.Name == c.Mode }) {
-		names := make([]string, len(t.Modes))
-		for i, m := range t.Modes {
-			names[i] = m.Name
-		}
-		return nil, fmt.Errorf("unknown mode %q of target %s (want %s)", c.Mode, t.Name, strings.Join(names, " or "))
+	if err := t.CheckMode(c.Mode); err != nil {
+		return nil, err
 	}
 	if t.Configure != nil {
 		return t.Configure(c)

@@ -78,6 +78,9 @@ func Parse(mode string, nodes int, options map[string]string) (Config, error) {
 	if c.Groups < 1 || c.Copies < 1 || c.Retries < 0 {
 		return Config{}, fmt.Errorf("groups=%d copies=%d retries=%d: groups and copies are at least 1, retries at least 0", c.Groups, c.Copies, c.Retries)
 	}
+	if nodes < 1 || nodes%c.Groups != 0 {
+		return Config{}, fmt.Errorf("groups=%d: %d nodes cannot be divided evenly into %d groups", c.Groups, nodes, c.Groups)
+	}
 	c.Nodes = nodes / c.Groups
 	if v, ok := options["idempotence"]; ok {
 		b, err := strconv.ParseBool(v)
