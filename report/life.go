@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -25,8 +26,6 @@ type MessageLife struct {
 	Lines  []LifeLine
 	// Judgement is its final state in one sentence.
 	Judgement string
-
-	leaders map[int32]string // by partition, as noted last
 }
 
 // LifeLine is one op of a life.
@@ -38,7 +37,7 @@ type LifeLine struct {
 
 // Life collects the life of a message. It judges nothing: Judgement says what the ops show, not whether that was permitted.
 func Life(h histories.Reader, value int64) (*MessageLife, error) {
-	l := &MessageLife{Value: value, Offset: histories.Unset, leaders: make(map[int32]string)}
+	l := &MessageLife{Value: value, Offset: histories.Unset}
 	if value == histories.Unset {
 		return nil, fmt.Errorf("message %d: %w: it is what stands for no value", value, ErrNoMessage)
 	}
@@ -67,7 +66,7 @@ func Life(h histories.Reader, value int64) (*MessageLife, error) {
 			}
 		}
 	}
-	l.Judgement = l.judge()
+	l.Judgement = l.judge(judge.FateOf(h, l.Part, value))
 	return l, nil
 }
 
@@ -86,9 +85,6 @@ func (l *MessageLife) locate(h histories.Reader) (first, last int64, err error) 
 	first = -1
 	for op := range h.Ops() {
 		if op.Process == histories.NemesisProcess {
-			if op.F == histories.Note && op.Fault == histories.NoteLeader {
-				l.leaders[op.Part] = op.Node
-			}
 			continue
 		}
 		if holds(op, l.Value) {
@@ -151,9 +147,8 @@ func (l *MessageLife) inItsPlace(op *histories.Op) string {
 }
 
 // judge says in one sentence what became of the message.
-func (l *MessageLife) judge() string {
-	var sent, acked, weak, refused, read int
-	var finals, finalMisses int
+func (l *MessageLife) judge(end judge.Fate) string {
+	var sent, acked, weak, refused, read, finals int
 	var on, off []string
 	for i := range l.Lines {
 		op := &l.Lines[i].Op
@@ -168,8 +163,6 @@ func (l *MessageLife) judge() string {
 		case op.F == histories.Send && op.Type == histories.Fail:
 			refused++
 		case op.Type != histories.OK:
-		case op.F == histories.Final && l.Lines[i].Missed:
-			finalMisses++
 		case op.F == histories.Final:
 			finals++
 		case op.F == histories.Scan && l.Lines[i].Missed:
@@ -182,10 +175,12 @@ func (l *MessageLife) judge() string {
 	}
 	fate := sendFate(sent, acked, weak, refused)
 	switch {
-	case finals > 0:
+	case end.ByClient && end.Held:
 		fate += "; the final read has it"
-	case finalMisses > 0:
+	case end.ByClient && end.Known && l.Offset != histories.Unset:
 		fate += "; the final read does not have it"
+	case !end.ByClient && finals > 0:
+		fate += "; no final read came to its end"
 	default:
 		fate += "; no final read tells of it"
 	}
@@ -194,17 +189,17 @@ func (l *MessageLife) judge() string {
 	}
 	if len(on) > 0 {
 		fate += "; on the disk of " + strings.Join(on, ", ")
-		if lead := l.leaders[l.Part]; slices.Contains(on, lead) {
-			fate += fmt.Sprintf(" (%s leads)", lead)
+		if slices.Contains(on, end.Leader) {
+			fate += fmt.Sprintf(" (%s leads)", end.Leader)
 		}
 	}
 	if len(off) > 0 {
 		fate += "; not on the disk of " + strings.Join(off, ", ")
 	}
 	switch {
-	case acked == 0 || finals > 0 || finalMisses == 0:
+	case acked == 0 || end.Held || !end.Known:
 		return fate + "."
-	case slices.Contains(on, l.leaders[l.Part]):
+	case slices.Contains(on, end.Leader):
 		return "unseen: " + fate + "."
 	}
 	return "lost: " + fate + "."

@@ -237,6 +237,27 @@ func TestLifeTellsUnseenFromLost(t *testing.T) {
 	}
 }
 
+// TestLifeKnowsOneEndState: a message that only a read returned which did not come to its end is as lost here as in the verdict.
+func TestLifeKnowsOneEndState(t *testing.T) {
+	short := func(b *histtest.Builder) {
+		b.Batch(1, 0, 10, 11).OK(0)
+		b.Leader(0, "n1")
+		b.Final(5, 0, 0).OK(3, histtest.Msgs(0, 10, 11)...) // the end is 3
+	}
+	b := histtest.New()
+	short(b)
+	life, err := Life(b.History(), 11)
+	require.NoError(t, err)
+	require.Equal(t, "acknowledged; no final read came to its end.", life.Judgement)
+
+	b = histtest.New()
+	short(b)
+	b.Whole(0, 10)
+	life, err = Life(b.History(), 11)
+	require.NoError(t, err)
+	require.Equal(t, "lost: acknowledged; the final read does not have it.", life.Judgement)
+}
+
 func TestMeasure(t *testing.T) {
 	st := Measure(small())
 	require.Equal(t, "send", st.Functions[0].F)
