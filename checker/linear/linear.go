@@ -42,7 +42,10 @@ type Checker struct {
 	off rules // rules that a test has switched off
 }
 
-var _ checker.Checker = (*Checker)(nil)
+var (
+	_ checker.Checker = (*Checker)(nil)
+	_ checker.Drawer  = (*Checker)(nil)
+)
 
 // New returns the checker.
 func New(cfg Config) *Checker {
