@@ -58,23 +58,32 @@ type Fate uint8
 
 // What can be known of an owner.
 const (
-	Unknown Fate = iota // it lives, or lived, where this process cannot look
+	Unknown Fate = iota // it lives, or lived, where this process cannot look, or too little is known
 	Alive
 	Dead
 )
 
-// Fate looks o up from a process that is me.
+// Fate looks o up from a process that is me. What one of them does not know proves nothing: o may
+// have been written down by another version, or by another system that goes by the same name.
 func (o Owner) Fate(me Owner) Fate {
-	switch {
-	case o.Host != me.Host:
+	if o.Host != me.Host {
 		return Unknown
-	case o.Boot != me.Boot:
+	}
+	if o.Boot != "" && me.Boot != "" && o.Boot != me.Boot {
 		return Dead // the machine was started anew since
-	case o.Space != me.Space:
+	}
+	if o.Space != me.Space {
 		return Unknown
-	case osproc.Alive(o.PID) && osproc.Start(o.PID) == o.Start:
-		return Alive
-	default:
+	}
+	start := osproc.Start(o.PID) // first: a process that ends between the two is not alive
+	switch {
+	case !osproc.Alive(o.PID):
 		return Dead
+	case start == o.Start:
+		return Alive
+	case start == "" || o.Start == "":
+		return Unknown
+	default:
+		return Dead // its number is another process's
 	}
 }

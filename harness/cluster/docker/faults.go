@@ -194,7 +194,7 @@ type pause struct {
 	since    time.Time // when the node was frozen: tells this freeze from one after a restart
 	begin    time.Time // when this pause held
 	pid      int
-	switches int64 // how often its threads had been given a processor by then
+	switches int64 // how often its threads had been taken off a processor by then
 	watched  bool  // switches could be counted
 }
 

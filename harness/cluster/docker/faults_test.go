@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -256,6 +257,27 @@ func TestPause(t *testing.T) {
 	require.GreaterOrEqual(t, effect.Count, int64(300), "milliseconds")
 	require.Contains(t, effect.Text, "frozen for")
 	require.True(t, r.reaches("n2", "n1"))
+}
+
+// TestSwitches: a pause is measured by the container's own process, and by no other one that has its number here.
+func TestSwitches(t *testing.T) {
+	r := startRig(t, 1)
+	n, err := r.c.node("n1")
+	require.NoError(t, err)
+	now, err := r.c.engine.state(t.Context(), n)
+	require.NoError(t, err)
+	_, ok := switches(os.Getpid(), n.containerID)
+	require.False(t, ok, "another process")
+	_, ok = switches(now.Pid, "")
+	require.False(t, ok, "no container")
+	_, ok = switches(1<<30, n.containerID)
+	require.False(t, ok, "no process")
+	if _, err := os.Stat("/proc/self/cgroup"); err != nil || !r.c.direct {
+		t.Skip("the engine's processes cannot be seen from here")
+	}
+	count, ok := switches(now.Pid, n.containerID)
+	require.True(t, ok)
+	require.Positive(t, count)
 }
 
 func TestPausesOverlap(t *testing.T) {
