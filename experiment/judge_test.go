@@ -75,6 +75,7 @@ func TestUnlistedOption(t *testing.T) {
 	c.Targets = append(c.Targets, &target.Target{
 		Name: "kv", Modes: []target.Mode{{Name: "plain"}},
 		Configure: func(target.Config) (map[string]string, error) { return map[string]string{"derived": "1"}, nil },
+		New:       func(target.Config, target.Place) (*target.System, error) { return nil, harness.ErrUnsupported },
 		Promise:   func(target.Config) (contract.Promise, error) { return contract.Promise{}, nil },
 	})
 	s := Default()
