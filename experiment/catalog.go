@@ -93,6 +93,15 @@ func (c Catalog) EnvironmentNames() []string {
 	return namesOf(c.Environments, func(e Environment) string { return e.Name })
 }
 
+// EnvironmentEntries lists the environments with what they are.
+func (c Catalog) EnvironmentEntries() []Entry {
+	var all []Entry
+	for _, e := range c.Environments {
+		all = append(all, Entry{e.Name, e.Doc})
+	}
+	return all
+}
+
 // Modes lists the modes of all targets. Of a target other than the first, the text names it.
 func (c Catalog) Modes() []Entry {
 	var all []Entry
@@ -155,7 +164,7 @@ type FaultEntry struct {
 	Envs []string
 }
 
-// FaultEntries lists the faults, with the environments that have the abilities for them with the first target.
+// FaultEntries lists the faults, with the environments that have the abilities for them with the default target.
 func (c Catalog) FaultEntries() ([]FaultEntry, error) {
 	set, err := nemesis.NewSet(c.Faults...)
 	if err != nil {
@@ -163,7 +172,7 @@ func (c Catalog) FaultEntries() ([]FaultEntry, error) {
 	}
 	clusters := make(map[string]harness.Cluster)
 	for _, env := range c.Environments {
-		spec := Default()
+		spec := c.Default()
 		spec.Env, spec.Nodes = env.Name, 4 // enough for every role and shape
 		p, err := c.choose(spec)
 		if err != nil {

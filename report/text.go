@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -336,7 +337,8 @@ func (p *printer) kept(d *Document) {
 		}
 		p.line("kept in %s (%s)", run, what)
 		if len(d.Findings) > 0 {
-			p.line("look closer: assay show %s --anomaly %d%s", run, firstNumber(d), messageHint(d))
+			program, _, _ := strings.Cut(d.Summary.Reproduce, " ") // other people's programs are called otherwise
+			p.line("look closer: %s show %s --anomaly %d%s", cmp.Or(program, "assay"), run, firstNumber(d), messageHint(d))
 		}
 	}
 }
