@@ -200,6 +200,8 @@ func (t *tail) add(op *histories.Op) {
 	if op.Process == histories.NemesisProcess {
 		name := strings.TrimSpace(op.Fault + " " + op.Node)
 		switch op.F {
+		case histories.Note: // what comes after the recovery is the final reads, whatever the workload calls them
+			t.final = t.final || op.Fault == histories.NoteRecovery
 		case histories.Inject:
 			t.faults = append(t.faults, name)
 		case histories.Heal:
@@ -212,7 +214,6 @@ func (t *tail) add(op *histories.Op) {
 	if !t.began {
 		t.began, t.start = true, t.now
 	}
-	t.final = t.final || op.F == histories.Final || op.F == histories.Scan
 	if op.Type != histories.Invoke {
 		t.ops.Count(op.Type)
 	}

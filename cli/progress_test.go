@@ -51,7 +51,9 @@ func TestTailFollowsAHistory(t *testing.T) {
 	require.NotContains(t, line, "on:")
 	require.Contains(t, line, "recovering")
 	require.Contains(t, line, " 60s of 60s", "the load is over")
-	write(71*time.Second, histories.New(histories.Invoke, 9, histories.Final))
+	note := histories.NewNote(histories.NoteRecovery)
+	note.Type, note.Process, note.Effect = histories.Info, histories.NemesisProcess, "well after 1s"
+	write(71*time.Second, note)
 	require.Contains(t, tl.line(load, 118), "final reads")
 	fault.F, fault.Fault = histories.Inject, strings.Repeat("x", 300)
 	write(72*time.Second, fault)
