@@ -15,7 +15,10 @@ import (
 const cleanTimeout = 2 * time.Minute
 
 func (a *app) cleanCommand() *cobra.Command {
-	var force bool
+	var (
+		force bool
+		env   string
+	)
 	cmd := &cobra.Command{
 		Use:   "clean",
 		Short: "Remove what an interrupted run left behind",
@@ -26,19 +29,23 @@ assay did not make (by label), stays. The store of runs is not touched.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), cleanTimeout)
 			defer cancel()
-			return a.clean(ctx, force)
+			return a.clean(ctx, env, force)
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "also remove what belongs to runs that are going on")
+	cmd.Flags().StringVar(&env, "env", "", "only what this environment leaves, e.g. local on a machine without Docker")
 	return cmd
 }
 
 // clean goes through the environments. One that cannot be looked at does not keep the others from being cleaned.
-func (a *app) clean(ctx context.Context, force bool) error {
+func (a *app) clean(ctx context.Context, only string, force bool) error {
+	if err := a.knownEnvironment(only); err != nil {
+		return err
+	}
 	var errs []error
 	found := 0
 	for _, env := range a.catalog.Environments {
-		if env.Clean == nil {
+		if env.Clean == nil || only != "" && env.Name != only {
 			continue
 		}
 		all, err := env.Clean(ctx, experiment.CleanOptions{Force: force})

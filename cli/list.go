@@ -11,12 +11,12 @@ import (
 )
 
 // listNames are what `assay list` knows, in the order of its help.
-var listNames = [...]string{"modes", "faults", "workloads", "options", "targets"}
+var listNames = [...]string{"modes", "faults", "workloads", "options", "targets", "environments"}
 
 func (a *app) listCommand() *cobra.Command {
 	var env string
 	cmd := &cobra.Command{
-		Use:       "list modes|faults|workloads|options|targets",
+		Use:       "list modes|faults|workloads|options|targets|environments",
 		Short:     "List what there is to choose from",
 		ValidArgs: listNames[:],
 		Example: `  assay list faults               what can be done to a cluster, and where
@@ -29,14 +29,22 @@ func (a *app) listCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			if names := a.catalog.EnvironmentNames(); env != "" && !slices.Contains(names, env) {
-				return fmt.Errorf("unknown environment %q (want %s)", env, strings.Join(names, " or "))
+			if err := a.knownEnvironment(env); err != nil {
+				return err
 			}
 			return a.list(args[0], env)
 		},
 	}
 	cmd.Flags().StringVar(&env, "env", "", "only what this environment can do")
 	return cmd
+}
+
+// knownEnvironment says what the environments are when a flag names another one. "" names none.
+func (a *app) knownEnvironment(env string) error {
+	if names := a.catalog.EnvironmentNames(); env != "" && !slices.Contains(names, env) {
+		return fmt.Errorf("unknown environment %q (want %s)", env, strings.Join(names, " or "))
+	}
+	return nil
 }
 
 func (a *app) list(what, env string) error {
@@ -52,6 +60,10 @@ func (a *app) list(what, env string) error {
 		}
 	case "targets":
 		for _, m := range a.catalog.TargetEntries() {
+			fmt.Fprintf(w, "%s\t%s\n", m.Name, m.Doc)
+		}
+	case "environments":
+		for _, m := range a.catalog.EnvironmentEntries() {
 			fmt.Fprintf(w, "%s\t%s\n", m.Name, m.Doc)
 		}
 	case "options":

@@ -100,9 +100,9 @@ func (a *app) main(ctx context.Context, args []string) int {
 	if wantsJSON(args) {
 		err = a.printError(cmd.Name(), message)
 	}
-	fmt.Fprintln(a.stderr, "assay: "+message)
+	a.complain(message)
 	if err != nil && wantsJSON(args) {
-		fmt.Fprintln(a.stderr, "assay: "+oneLine(err))
+		a.complain(oneLine(err))
 	}
 	return 1
 }
@@ -120,9 +120,9 @@ func wantsJSON(args []string) bool {
 func (a *app) guarded(ctx context.Context, args []string) (code int) {
 	defer func() {
 		if p := recover(); p != nil {
-			fmt.Fprintf(a.stderr, "assay: panic: %v\n%s", p, debug.Stack())
+			a.complain(fmt.Sprintf("panic: %v\n%s", p, debug.Stack()))
 			if err := a.clusters.remove(); err != nil {
-				fmt.Fprintln(a.stderr, "assay: "+oneLine(err))
+				a.complain(oneLine(err))
 			}
 			code = 1
 		}
@@ -149,7 +149,7 @@ func oneLine(err error) string {
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:   cmp.Or(a.catalog.Program, "assay"),
+		Use:   a.program(),
 		Short: "Tests what a replicated message broker's \"acknowledged\" is worth",
 		Long: `assay starts a replicated broker, drives it, hurts it, records every operation, and says what was lost.
 
@@ -174,7 +174,27 @@ configuration's contract excludes; 4 anomalies that the configuration never prom
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(a.runCommand(), a.checkCommand(), a.showCommand(), a.nodeCommand(), a.adminCommand(), a.listCommand(),
 		a.cleanCommand(), a.benchCommand(), a.versionCommand(), a.agentCommand())
+	a.rename(root)
 	return root
+}
+
+// program is how this program is called.
+func (a *app) program() string { return cmp.Or(a.catalog.Program, "assay") }
+
+// complain says on standard error what went wrong.
+func (a *app) complain(message string) {
+	fmt.Fprintln(a.stderr, a.program()+": "+strings.TrimSuffix(message, "\n"))
+}
+
+// rename lets the commands that a help text tells people to run be those of this program.
+func (a *app) rename(cmd *cobra.Command) {
+	ours := func(text string) string { return strings.ReplaceAll(text, "  assay ", "  "+a.program()+" ") }
+	cmd.Example = ours(cmd.Example)
+	cmd.Long = strings.ReplaceAll(cmd.Long, "assay list ", a.program()+" list ")
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, "see assay ", "see "+a.program()+" ") })
+	for _, c := range cmd.Commands() {
+		a.rename(c)
+	}
 }
 
 // flagError says what is wrong with a flag in the form of every other bad value.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/experiment"
 	"github.com/assay-project/assay/harness/cluster/sim"
+	"github.com/assay-project/assay/harness/target"
 	"github.com/assay-project/assay/histories"
 )
 
@@ -216,7 +218,7 @@ func TestExamplesAreValid(t *testing.T) {
 			f := runFlags{spec: experiment.Default()}
 			bound := a.runCommand()
 			bound.ResetFlags()
-			f.bind(bound)
+			f.bind(bound, nil)
 			require.NoError(t, bound.ParseFlags(args), line)
 			require.NoError(t, f.finish(experiment.Standard(), false), line)
 			found++
@@ -319,4 +321,46 @@ func keys(m map[string]any) []string {
 		all = append(all, k)
 	}
 	return all
+}
+
+// A program with parts of its own is called by its own name, has its own defaults, and is not taken for assay's version.
+func TestProgramOfSomebodyElse(t *testing.T) {
+	c := experiment.Standard()
+	c.Program = "ours"
+	other := *c.Targets[0]
+	other.Name = "other"
+	c.Targets = []*target.Target{&other}
+	use := func(args ...string) result {
+		var out, errOut bytes.Buffer
+		a := &app{catalog: c, stdin: strings.NewReader(""), stdout: &out, stderr: &errOut}
+		return result{a.guarded(t.Context(), args), out.String(), errOut.String()}
+	}
+	require.Contains(t, use("--help").stdout, "  ours run --nemesis kill")
+	help := use("run", "--help").stdout
+	require.Contains(t, help, "ours run --nemesis")
+	require.Contains(t, help, "see ours list faults")
+	require.NotContains(t, help, "assay ")
+	require.Contains(t, use("version").stdout, "ours with assay ")
+	require.Contains(t, use("list", "environments").stdout, "docker")
+	require.Contains(t, use("list", "faults").stdout, "kill")
+	r := use("run", "--env", "moon")
+	require.True(t, strings.HasPrefix(r.stderr, "ours: unknown environment"), r.stderr)
+	r = use("clean", "--env", "moon")
+	require.Equal(t, 1, r.code)
+	require.Contains(t, r.stderr, `unknown environment "moon"`)
+
+	info := &debug.BuildInfo{Main: debug.Module{Path: "example.com/ours", Version: "v9.9.9"}, Deps: []*debug.Module{{Path: module, Version: "v1.2.3"}}}
+	require.Equal(t, "v1.2.3", versionOf(info))
+	info.Deps[0].Replace = &debug.Module{Path: "../assay"}
+	require.Equal(t, "unknown", versionOf(info))
+}
+
+// Whoever has only local nodes can clean up where there is no Docker.
+func TestCleanOneEnvironment(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	t.Setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+	require.Equal(t, 1, runCLI(t, "clean").code)
+	r := runCLI(t, "clean", "--env", "local")
+	require.Zero(t, r.code, r.stderr)
+	require.Equal(t, "nothing to remove\n", r.stdout)
 }

@@ -28,7 +28,7 @@ type runFlags struct {
 }
 
 func (a *app) runCommand() *cobra.Command {
-	f := runFlags{spec: experiment.Default()}
+	f := runFlags{spec: a.catalog.Default()}
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run one experiment: a cluster, a load, faults, a verdict",
@@ -52,14 +52,14 @@ A fault is name[:role][/shape]; assay list faults has them all. Everything that 
 			return a.run(cmd.Context(), &f)
 		},
 	}
-	f.bind(cmd)
+	f.bind(cmd, a.catalog.EnvironmentNames())
 	return cmd
 }
 
-func (f *runFlags) bind(cmd *cobra.Command) {
+func (f *runFlags) bind(cmd *cobra.Command, environments []string) {
 	s, fl := &f.spec, cmd.Flags()
 	fl.SortFlags = false
-	fl.StringVar(&s.Env, "env", s.Env, "environment: sim (this process, virtual time), docker (containers) or local (processes of this machine)")
+	fl.StringVar(&s.Env, "env", s.Env, "where the cluster lives: "+strings.Join(environments, ", ")+"; see assay list environments")
 	fl.StringVar(&s.Target, "target", s.Target, "the system to test; see assay list targets")
 	fl.StringVar(&s.Mode, "mode", s.Mode, "replication mode (default: the target's first); see assay list modes")
 	fl.StringArrayVar(&f.set, "set", nil, "an option of the mode or the workload, key=value; may be repeated; see assay list options")
@@ -194,7 +194,7 @@ func (a *app) failed(f *runFlags, res *experiment.Result, err error) error {
 	if perr := a.result(f, res); perr != nil {
 		err = errors.Join(err, perr)
 	}
-	fmt.Fprintln(a.stderr, "assay: "+oneLine(err))
+	a.complain(oneLine(err))
 	return exitError(judge.ExitError)
 }
 

@@ -64,7 +64,7 @@ func TestAsyncLosesAndMay(t *testing.T) {
 	f := runFlags{}
 	cmd := (&app{catalog: experiment.Standard()}).runCommand()
 	cmd.ResetFlags()
-	f.bind(cmd)
+	f.bind(cmd, nil)
 	require.NoError(t, cmd.ParseFlags(strings.Fields(s.Reproduce)[2:]), s.Reproduce)
 	require.Equal(t, s.Seed, f.spec.Seed)
 	require.Equal(t, 2, f.spec.Nodes)

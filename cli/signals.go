@@ -75,14 +75,14 @@ func (a *app) interruptible(ctx context.Context, doing string) (context.Context,
 					continue
 				}
 				if !first.IsZero() {
-					fmt.Fprintln(a.stderr, "assay: stopping at once; assay clean removes what may be left")
+					a.complain("stopping at once; " + a.program() + " clean removes what may be left")
 					if err := a.clusters.remove(); err != nil {
-						fmt.Fprintln(a.stderr, "assay: "+oneLine(err))
+						a.complain(oneLine(err))
 					}
 					exit(1)
 				}
 				first = time.Now()
-				fmt.Fprintf(a.stderr, "assay: %v: %s (again to stop at once)\n", s, doing)
+				a.complain(fmt.Sprintf("%v: %s (again to stop at once)", s, doing))
 				cancel()
 			}
 		}

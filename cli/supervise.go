@@ -42,7 +42,7 @@ func (a *app) supervise(child *exec.Cmd, jsonWanted bool, clean func(context.Con
 	defer runtime.UnlockOSThread()
 	ended, end, err := os.Pipe()
 	if err != nil {
-		fmt.Fprintln(a.stderr, "assay: "+oneLine(err))
+		a.complain(oneLine(err))
 		return 1
 	}
 	defer ended.Close()
@@ -55,7 +55,7 @@ func (a *app) supervise(child *exec.Cmd, jsonWanted bool, clean func(context.Con
 	defer signal.Stop(signals)
 	if err := child.Start(); err != nil {
 		_ = end.Close()
-		fmt.Fprintln(a.stderr, "assay: "+oneLine(err))
+		a.complain(oneLine(err))
 		return 1
 	}
 	_ = end.Close() // the child's copy is the one that counts
@@ -78,14 +78,14 @@ func (a *app) supervise(child *exec.Cmd, jsonWanted bool, clean func(context.Con
 	}
 	message := fmt.Sprintf("the run broke off (%v); what it made is removed, its history is kept in the store", err)
 	if err := clean(context.Background()); err != nil {
-		message = fmt.Sprintf("the run broke off (%v), and what it made may be left: %v; assay clean removes it", child.ProcessState, oneLine(err))
+		message = fmt.Sprintf("the run broke off (%v), and what it made may be left: %v; %s clean removes it", child.ProcessState, oneLine(err), a.program())
 	}
 	if jsonWanted {
 		if err := a.printError("run", message); err != nil {
 			message += "; and its result could not be written: " + oneLine(err)
 		}
 	}
-	fmt.Fprintln(a.stderr, "assay: "+message)
+	a.complain(message)
 	return 1
 }
 
@@ -93,7 +93,7 @@ func (a *app) supervise(child *exec.Cmd, jsonWanted bool, clean func(context.Con
 func (a *app) selfSupervised(args []string) int {
 	self, err := os.Executable()
 	if err != nil {
-		fmt.Fprintln(a.stderr, "assay: "+oneLine(err))
+		a.complain(oneLine(err))
 		return 1
 	}
 	child := exec.Command(self, args...)

@@ -92,6 +92,15 @@ func (c Catalog) EnvironmentNames() []string {
 	return namesOf(c.Environments, func(e Environment) string { return e.Name })
 }
 
+// EnvironmentEntries lists the environments with what they are.
+func (c Catalog) EnvironmentEntries() []Entry {
+	var all []Entry
+	for _, e := range c.Environments {
+		all = append(all, Entry{e.Name, e.Doc})
+	}
+	return all
+}
+
 // Modes lists the modes of all targets. Of a target other than the first, the text names it.
 func (c Catalog) Modes() []Entry {
 	var all []Entry

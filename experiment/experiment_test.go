@@ -107,13 +107,13 @@ func TestRefusedBeforeAnything(t *testing.T) {
 func TestCommand(t *testing.T) {
 	s := Default()
 	s.Seed = 7
-	require.Equal(t, "assay run --seed 7", s.Command())
+	require.Equal(t, "assay run --seed 7", s.command(Standard()))
 	s.Env, s.Nodes, s.Time, s.Interval = EnvDocker, 2, 90*time.Second, 1500*time.Millisecond
 	s.Options = map[string]string{"replication": "sync", "copies": "2"}
 	s.Nemesis = []string{"partition:leader/alone/with-clients", "kill"}
 	s.Store = "my runs/it's"
 	require.Equal(t, `assay run --env docker --set copies=2 --set replication=sync --nodes 2 --nemesis partition:leader/alone/with-clients,kill`+
-		` --time 90s --interval 1.5s --store 'my runs/it'\''s' --seed 7 --seeds 3`, s.Command("--seeds", "3"))
+		` --time 90s --interval 1.5s --store 'my runs/it'\''s' --seed 7 --seeds 3`, s.command(Standard(), "--seeds", "3"))
 }
 
 func short(t *testing.T) Spec {

@@ -133,7 +133,7 @@ func (c Catalog) rulesFor(m *harness.Manifest) (in judge.Input, err error) {
 		return judge.Input{}, err
 	}
 	if m == nil {
-		w, err := c.workload(Default().Workload)
+		w, err := c.workload(c.Default().Workload)
 		if err != nil {
 			return judge.Input{}, err
 		}

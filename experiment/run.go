@@ -94,7 +94,7 @@ func (p *prepared) begin(hooks Hooks) (*histories.Run, *harness.Manifest, error)
 		Versions: harness.Versions{Assay: hooks.Version, Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH},
 		Nemesis:  append([]string{}, faults...), Seed: p.Seed, Options: p.options, Plan: p.plan,
 		Load:    harness.LoadProfile{Time: p.Time, Interval: p.Interval, Rate: float64(p.Rate), Clients: p.Clients, CheckTimeout: p.CheckTimeout},
-		Command: hooks.Command, Reproduce: p.command(hooks.Reproduce...),
+		Command: hooks.Command, Reproduce: p.command(p.catalog, hooks.Reproduce...),
 	}
 	if err := run.WriteJSON(histories.ManifestFile, m); err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(run.Dir()))

@@ -58,7 +58,7 @@ func (c Catalog) RunSeeds(ctx context.Context, spec Spec, seeds Seeds, hooks Hoo
 	close(next)
 	wg.Wait()
 	extra := []string{"--seeds", strconv.Itoa(seeds.N), "--jobs", strconv.Itoa(seeds.Jobs)}
-	sum := sumUp(&p.Spec, all[:max(done, 0)], p.command(extra...))
+	sum := sumUp(&p.Spec, all[:max(done, 0)], p.command(p.catalog, extra...))
 	sum.Mode = p.config.Mode
 	sum.WallMS = time.Since(start).Milliseconds()
 	if len(sum.Seeds) < seeds.N {

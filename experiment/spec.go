@@ -6,6 +6,7 @@
 package experiment
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -58,6 +59,22 @@ func Default() Spec {
 	}
 }
 
+// Default returns the experiment of the program's `run` without flags: that of the package's Default, with the first of the catalog's parts
+// in place of those that it lacks.
+func (c Catalog) Default() Spec {
+	s := Default()
+	if _, err := c.environment(s.Env); err != nil && len(c.Environments) > 0 {
+		s.Env = c.Environments[0].Name
+	}
+	if _, err := c.target(s.Target); err != nil && len(c.Targets) > 0 {
+		s.Target = c.Targets[0].Name
+	}
+	if _, err := c.workload(s.Workload); err != nil && len(c.Workloads) > 0 {
+		s.Workload = c.Workloads[0].Name
+	}
+	return s
+}
+
 // NemesisText is the value of --nemesis: the faults, or "none".
 func (s *Spec) NemesisText() string {
 	if len(s.Nemesis) == 0 {
@@ -66,19 +83,11 @@ func (s *Spec) NemesisText() string {
 	return strings.Join(s.Nemesis, ",")
 }
 
-// command is Command as the program with the catalog is called.
-func (p *prepared) command(extra ...string) string {
-	line := p.Command(extra...)
-	if p.catalog.Program == "" {
-		return line
-	}
-	return p.catalog.Program + strings.TrimPrefix(line, "assay")
-}
-
-// Command returns the command that runs the experiment again: the seed, and every flag that is not at its default. extra are further flags, such as --seeds.
-func (s *Spec) Command(extra ...string) string {
-	d := Default()
-	args := []string{"assay", "run"}
+// command returns the command that runs the experiment again: the seed, and every flag that is not at the default of the program with the catalog.
+// extra are further flags, such as --seeds.
+func (s *Spec) command(c Catalog, extra ...string) string {
+	d := c.Default()
+	args := []string{cmp.Or(c.Program, "assay"), "run"}
 	add := func(flag, value, byDefault string) {
 		if value != byDefault {
 			args = append(args, "--"+flag, quote(value))

@@ -90,7 +90,19 @@ func (c Catalog) choose(s Spec) (p *prepared, err error) {
 	if p.workload == nil {
 		return nil, fmt.Errorf("workload %s: its New returned nothing", p.Workload)
 	}
-	return p, nil
+	return p, p.checkFunctions()
+}
+
+// checkFunctions refuses a workload that asks for what the target's clients cannot do.
+func (p *prepared) checkFunctions() error {
+	can := p.target.Functions
+	for _, f := range p.workload.Functions() {
+		if can != nil && !slices.Contains(can, f.Name) {
+			return fmt.Errorf("workload %s needs clients that can do %q, and those of target %s do %s: choose another --workload or --target",
+				p.Workload, f.Name, p.target.Name, strings.Join(can, ", "))
+		}
+	}
+	return nil
 }
 
 // setOptions deals the options out to target and workload, and finds those in force.

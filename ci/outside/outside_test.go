@@ -39,8 +39,8 @@ var cases = map[string]struct {
 	exit   int
 	class  checker.Class
 }{
-	"log":               {func(s *experiment.Spec) { s.Nemesis = []string{"kill"} }, judge.ExitValid, ""},
-	"log, with a batch": {func(s *experiment.Spec) { s.Options = map[string]string{"partitions": "5"} }, judge.ExitValid, ""},
+	"log":                      {func(s *experiment.Spec) { s.Nemesis = []string{"kill"} }, judge.ExitValid, ""},
+	"log with five partitions": {func(s *experiment.Spec) { s.Options = map[string]string{"partitions": "5"} }, judge.ExitValid, ""},
 	"log with the bug": {func(s *experiment.Spec) {
 		s.Nemesis, s.Options = []string{"kill"}, map[string]string{"bug": "true"}
 	}, judge.ExitInvalid, checker.LostWrite},
@@ -66,7 +66,7 @@ func TestThroughAssaytest(t *testing.T) {
 			res := assaytest.Run(t, s, options...)
 			require.Equal(t, c.exit, res.Summary.Exit, res.Why())
 			requireClass(t, c.class, &res.Summary)
-			requireEffects(t, &res.Summary)
+			requireEffects(t, s.Nemesis, &res.Summary)
 			page, err := os.ReadFile(filepath.Join(res.Summary.Run, "report.html"))
 			require.NoError(t, err)
 			require.Contains(t, string(page), string(c.class))
@@ -97,14 +97,32 @@ func requireClass(t *testing.T, class checker.Class, s *judge.Summary) {
 	require.Fail(t, "not found", "%s in %+v", class, s.Anomalies)
 }
 
-// requireEffects holds that every fault struck and had a measured effect.
-func requireEffects(t *testing.T, s *judge.Summary) {
+// requireEffects holds that each of the faults struck and had a measured effect.
+func requireEffects(t *testing.T, faults []string, s *judge.Summary) {
 	t.Helper()
+	struck := make(map[string]bool)
 	for _, f := range s.Faults {
+		struck[f.Name] = true // without role and shape
 		require.NotEmpty(t, f.Effect, "%s on %v", f.Name, f.Nodes)
 		if f.Name == "drain" {
 			require.Equal(t, "2 of 2 nodes drained", f.Effect)
 		}
+	}
+	for _, f := range faults {
+		name, _, _ := strings.Cut(f, ":")
+		require.True(t, struck[name], "%s never struck: %+v", f, s.Faults)
+	}
+}
+
+// TestPartsThatDoNotFit: what cannot work is refused before anything starts.
+func TestPartsThatDoNotFit(t *testing.T) {
+	for want, change := range map[string]func(*experiment.Spec){
+		`workload register needs clients that can do "read"`: func(s *experiment.Spec) { s.Target, s.Workload = "reference", "register" },
+		"fault promote": func(s *experiment.Spec) { s.Nemesis = []string{"promote"} },
+		"in containers": func(s *experiment.Spec) { s.Env = experiment.EnvDocker },
+		`"registers"`:   func(s *experiment.Spec) { s.Options = map[string]string{"registers": "2"} },
+	} {
+		require.ErrorContains(t, parts.Catalog("").Validate(spec(t, change)), want)
 	}
 }
 
@@ -160,7 +178,7 @@ func TestBinaryOfItsOwn(t *testing.T) {
 				require.Equal(t, env, got.Env)
 				require.True(t, strings.HasPrefix(got.Reproduce, "outside run "), got.Reproduce)
 				requireClass(t, c.class, &got)
-				requireEffects(t, &got)
+				requireEffects(t, s.Nemesis, &got)
 
 				code, out, errOut = command(t, own, "check", got.Run, "--json")
 				require.Equal(t, c.exit, code, errOut)

@@ -33,6 +33,9 @@ type Target struct {
 	// Promise is what a configuration promises. c has the options in force, as a manifest keeps them: `assay check` asks for it long after the
 	// run, so it must not depend on the system's own code.
 	Promise func(c Config) (contract.Promise, error)
+	// Functions are the ops (Op.F) that its clients carry out. A workload that has others is refused before the run. nil: it is not known,
+	// and nothing is refused.
+	Functions []string
 	// NoScans: a node cannot be asked for everything that it holds, so that there are no scans of replicas.
 	NoScans bool
 }

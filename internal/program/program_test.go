@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"testing"
 
@@ -96,4 +97,13 @@ func TestOwn(t *testing.T) {
 	require.False(t, IsTest("/usr/bin/assay"))
 	_, err := build(t.Context(), hello+"/nothing", runtime.GOOS, runtime.GOARCH)
 	require.ErrorContains(t, err, "find the source of")
+}
+
+// A program with parts of its own is built from its own source, so that its nodes have those parts.
+func TestSource(t *testing.T) {
+	require.Equal(t, "example.com/ours/cmd/ours", source(&debug.BuildInfo{Path: "example.com/ours/cmd/ours"}))
+	for _, path := range []string{"", "command-line-arguments", "example.com/ours.test"} {
+		require.Equal(t, command, source(&debug.BuildInfo{Path: path}))
+	}
+	require.Equal(t, command, source(nil))
 }

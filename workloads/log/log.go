@@ -103,14 +103,17 @@ func New(cfg Config) (*Workload, error) {
 func (*Workload) Name() string { return Name }
 
 // Functions implements harness.Workload.
-func (*Workload) Functions() []harness.Function {
+func (w *Workload) Functions() []harness.Function {
 	read := harness.FieldHW | harness.FieldMsgs
-	return []harness.Function{
+	all := []harness.Function{
 		{Name: histories.Send, Answer: harness.FieldOffset | harness.FieldMsgs},
 		{Name: histories.Poll, ReadOnly: true, Answer: read},
 		{Name: histories.Final, ReadOnly: true, Answer: read},
-		{Name: histories.Scan, ReadOnly: true, Answer: read},
 	}
+	if !w.cfg.NoScans {
+		all = append(all, harness.Function{Name: histories.Scan, ReadOnly: true, Answer: read})
+	}
+	return all
 }
 
 // Setup implements harness.Workload: it creates the topic. A cluster that cannot is expected to have it.

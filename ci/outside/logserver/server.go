@@ -107,6 +107,8 @@ func (s *Server) Stop() error {
 	}
 	<-s.turn
 	s.done.Wait()
+	s.turn <- struct{}{} // the timer of the bug may be about to write, too
+	defer func() { <-s.turn }()
 	return errors.Join(err, s.writeLate(), s.file.Close())
 }
 

@@ -24,7 +24,7 @@ func Target(program string) *target.Target {
 		Name: "logserver", Doc: "a small log server over TCP, one copy of everything, synced before the answer",
 		Modes:   []target.Mode{{Name: "single", Doc: "no replication"}},
 		Options: []harness.Option{{Name: "bug", Default: "false", Allowed: "true, false", Doc: "answer before writing"}},
-		NoScans: true,
+		NoScans: true, Functions: []string{histories.Send, histories.Poll, histories.Final, register.Read, register.Write, register.CAS},
 		New: func(c target.Config, at target.Place) (*target.System, error) {
 			return newSystem(c, at, program)
 		},

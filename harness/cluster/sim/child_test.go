@@ -193,3 +193,11 @@ func TestExcerptKeepsBothEnds(t *testing.T) {
 	require.Contains(t, s, "... (870 lines) ...\nhalf-line 900\n")
 	require.Contains(t, s, "half-line 999\nhalf-")
 }
+
+// A main function that does not call ChildMain would have every child start another one.
+func TestSpawnInAChild(t *testing.T) {
+	t.Setenv(childEnv, "1")
+	_, err := Spawn(t.Context(), Request{Handler: "echo"}, nil)
+	require.ErrorIs(t, err, ErrChild)
+	require.ErrorContains(t, err, "does not call ChildMain")
+}

@@ -36,6 +36,9 @@ func Spawn(ctx context.Context, req Request, onMessage func(json.RawMessage)) (j
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if os.Getenv(childEnv) != "" { // ChildMain would have ended this process, or a child would start a child, without end
+		return nil, fmt.Errorf("%w: this program is a simulation's child, but its main function does not call ChildMain (or cli.Main) first", ErrChild)
+	}
 	if req.Stall <= 0 {
 		req.Stall = defaultStall
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/assay-project/assay/checker/contract"
 	"github.com/assay-project/assay/harness/target"
 	"github.com/assay-project/assay/harness/target/reference/promise"
+	"github.com/assay-project/assay/histories"
 )
 
 // Name is the target's name.
@@ -25,7 +26,8 @@ func Target() *target.Target {
 			}
 			return s.Effective(), nil
 		},
-		New: newSystem,
+		New:       newSystem,
+		Functions: []string{histories.Send, histories.Poll, histories.Final, histories.Scan},
 		Promise: func(c target.Config) (contract.Promise, error) {
 			cfg, err := promise.Parse(c.Mode, c.Nodes, c.Options)
 			if err != nil {
