@@ -198,6 +198,10 @@ func (c Catalog) idleClusters(env Environment) []harness.Cluster {
 	for _, t := range c.Targets {
 		for _, m := range t.Modes {
 			p := prepared{env: env, target: t, config: target.Config{Mode: m.Name, Nodes: nodes}}
+			var err error
+			if p.config.Options, err = t.Effective(p.config); err != nil {
+				continue
+			}
 			if cl, err := p.idleCluster(); err == nil {
 				all = append(all, cl)
 			}

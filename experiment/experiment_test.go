@@ -330,8 +330,11 @@ func TestCatalog(t *testing.T) {
 // A fault is listed where any target has the abilities for it, whatever another target or environment lacks.
 func TestFaultsOfAnyTarget(t *testing.T) {
 	nowhere := &target.Target{
-		Name: "nowhere", Modes: []target.Mode{{Name: "only"}},
-		New: func(target.Config, target.Place) (*target.System, error) { return nil, harness.ErrUnsupported },
+		Name: "nowhere", Modes: []target.Mode{{Name: "only"}}, Options: []harness.Option{{Name: "a", Default: "1"}},
+		New: func(c target.Config, _ target.Place) (*target.System, error) {
+			require.Equal(t, map[string]string{"a": "1"}, c.Options, "those in force")
+			return nil, harness.ErrUnsupported
+		},
 	}
 	c := Standard()
 	c.Targets = append([]*target.Target{nowhere}, c.Targets...)

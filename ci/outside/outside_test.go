@@ -4,11 +4,8 @@ package outside_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,100 +15,166 @@ import (
 	"github.com/assay-project/assay/checker"
 	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/experiment"
+	"github.com/assay-project/assay/histories"
 
+	"example.com/outside/logserver"
 	"example.com/outside/parts"
 	"example.com/outside/register"
 )
 
-// spec is an experiment with the log server.
-func spec(t *testing.T, change func(*experiment.Spec)) experiment.Spec {
+// TestMain: with --env local, the nodes are processes of this test binary.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == logserver.Command {
+		os.Exit(logserver.Main(os.Args[2:]))
+	}
+	os.Exit(m.Run())
+}
+
+// scenario is an experiment with parts of this module, and what has to come of it.
+type scenario struct {
+	workload string
+	faults   []string
+	options  map[string]string
+	exit     int
+	class    checker.Class // that has to be found; "": nothing may be
+	simOnly  bool          // no other environment can do it
+}
+
+// scenarios show every part once where all is right, and once where something is wrong.
+func scenarios() map[string]scenario {
+	return map[string]scenario{
+		"log": {workload: "log", faults: []string{"kill"}},
+		"log with the bug": {
+			workload: "log", faults: []string{"kill:leader"},
+			options: map[string]string{"bug": logserver.BugAckBeforeWrite},
+			exit:    judge.ExitInvalid, class: checker.LostWrite,
+		},
+		"batches": {
+			workload: "log", faults: []string{"kill:follower"},
+			options: map[string]string{"batch": "3", "partitions": "5"},
+		},
+		"own faults": {workload: "log", faults: []string{"resync", "drain"}},
+		"own faults beside stock ones": {
+			workload: "log", faults: []string{"resync", "power", "partition:follower/alone", "slow"},
+			simOnly: true,
+		},
+		"register": {workload: "register", faults: []string{"kill", "drain"}},
+		"register with the bug": {
+			workload: "register", faults: []string{"kill:leader"},
+			options: map[string]string{"bug": logserver.BugAckBeforeWrite, "registers": "5"},
+			exit:    judge.ExitInvalid, class: register.NotARegister,
+		},
+		"register with another bug": {
+			workload: "register", options: map[string]string{"bug": logserver.BugStaleCache},
+			exit: judge.ExitInvalid, class: register.NotARegister,
+		},
+	}
+}
+
+// spec is the scenario for Go.
+func (c *scenario) spec(t *testing.T) experiment.Spec {
 	t.Helper()
 	s := experiment.Default()
-	s.Target, s.Nodes, s.Store, s.Seed = "logserver", 2, t.TempDir(), 5
-	s.Time, s.Interval, s.Clients = 15*time.Second, 3*time.Second, 4
-	change(&s)
+	s.Target, s.Workload, s.Nemesis, s.Options = "logserver", c.workload, c.faults, c.options
+	s.Time, s.Interval, s.Seed = 15*time.Second, 3*time.Second, 5
+	s.Store, s.Keep = t.TempDir(), experiment.KeepAlways
 	return s
 }
 
-// cases are what each part has to show: right and wrong.
-var cases = map[string]struct {
-	change func(*experiment.Spec)
-	exit   int
-	class  checker.Class
-}{
-	"log":                      {func(s *experiment.Spec) { s.Nemesis = []string{"kill"} }, judge.ExitValid, ""},
-	"log with five partitions": {func(s *experiment.Spec) { s.Options = map[string]string{"partitions": "5"} }, judge.ExitValid, ""},
-	"log with the bug": {func(s *experiment.Spec) {
-		s.Nemesis, s.Options = []string{"kill"}, map[string]string{"bug": "true"}
-	}, judge.ExitInvalid, checker.LostWrite},
-	"register": {func(s *experiment.Spec) {
-		s.Workload, s.Nemesis = "register", []string{"kill", "drain"}
-	}, judge.ExitValid, ""},
-	"register with the bug": {func(s *experiment.Spec) {
-		s.Workload, s.Nemesis, s.Options = "register", []string{"kill"}, map[string]string{"bug": "true", "registers": "6"}
-	}, judge.ExitInvalid, register.NotARegister},
-	"drain and power": {func(s *experiment.Spec) { s.Nemesis = []string{"drain", "power", "partition:one/alone/with-clients"} }, judge.ExitValid, ""},
+// through runs it by assaytest.
+func (c *scenario) through(t *testing.T, s experiment.Spec) *experiment.Result {
+	t.Helper()
+	options := []assaytest.Option{assaytest.With(parts.Catalog())}
+	if c.exit == judge.ExitInvalid {
+		options = append(options, assaytest.ExpectInvalid())
+	}
+	res := assaytest.Run(t, s, options...)
+	c.holds(t, &res.Summary)
+	return res
 }
 
-// TestThroughAssaytest: the parts work in `go test`, and what is wrong is found.
-func TestThroughAssaytest(t *testing.T) {
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			options := []assaytest.Option{assaytest.With(parts.Catalog(""))}
-			if c.exit == judge.ExitInvalid {
-				options = append(options, assaytest.ExpectInvalid())
-			}
-			s := spec(t, c.change)
-			s.Keep = experiment.KeepAlways
-			res := assaytest.Run(t, s, options...)
-			require.Equal(t, c.exit, res.Summary.Exit, res.Why())
-			requireClass(t, c.class, &res.Summary)
-			requireEffects(t, s.Nemesis, &res.Summary)
-			page, err := os.ReadFile(filepath.Join(res.Summary.Run, "report.html"))
-			require.NoError(t, err)
-			require.Contains(t, string(page), string(c.class))
+// holds holds a summary against what has to come of the scenario.
+func (c *scenario) holds(t *testing.T, s *judge.Summary) {
+	t.Helper()
+	require.Equal(t, c.exit, s.Exit, "%+v", s)
+	require.Positive(t, s.Ops.OK)
+	found := c.class == "" && len(s.Anomalies) == 0
+	for _, a := range s.Anomalies {
+		require.False(t, a.Permitted)
+		require.NotEmpty(t, a.Witnesses)
+		found = found || a.Class == c.class
+	}
+	require.True(t, found, "%s in %+v", c.class, s.Anomalies)
+	require.Equal(t, len(c.faults) == 0, len(s.Faults) == 0)
+	for _, f := range s.Faults {
+		require.NotEmpty(t, f.Effect, "%s on %v", f.Name, f.Nodes)
+		switch f.Name {
+		case "drain":
+			require.Equal(t, "3 of 3 nodes drained", f.Effect)
+		case "resync":
+			require.Regexp(t, `^\d+ messages dropped$`, f.Effect)
+		}
+	}
+}
 
-			again, err := parts.Catalog("").Judge(t.Context(), res.Summary.Run, experiment.JudgeOptions{})
+// TestThroughAssaytest: the parts work in `go test`, what is wrong is found, and whoever judges the
+// saved run again comes to the same.
+func TestThroughAssaytest(t *testing.T) {
+	for name, c := range scenarios() {
+		t.Run(name, func(t *testing.T) {
+			res := c.through(t, c.spec(t))
+			again, err := parts.Catalog().Judge(t.Context(), res.Summary.Run, experiment.JudgeOptions{})
 			require.NoError(t, err)
 			require.Equal(t, res.Summary.Verdict, again.Summary.Verdict)
 			require.Equal(t, res.Summary.Anomalies, again.Summary.Anomalies)
+			page, err := os.ReadFile(filepath.Join(res.Summary.Run, "report.html"))
+			require.NoError(t, err)
+			require.Contains(t, string(page), string(c.class))
+			require.Equal(t, c.class != "", res.Picture != nil, "a checker of one's own draws, too")
 		})
 	}
 }
 
-// requireClass holds that an anomaly of a class was found; "": none at all.
-func requireClass(t *testing.T, class checker.Class, s *judge.Summary) {
-	t.Helper()
-	if class == "" {
-		require.Empty(t, s.Anomalies)
-		return
-	}
-	for i := range s.Anomalies {
-		if a := &s.Anomalies[i]; a.Class == class {
-			require.NotEmpty(t, a.Witnesses)
-			require.NotEmpty(t, a.Explanation)
-			require.False(t, a.Permitted)
-			return
+// TestHarmOfOnesOwnFault: what a foreign fault can destroy is recorded, and the stock nemesis watches
+// until its victim has caught up: it asks the groups of the foreign target.
+func TestHarmOfOnesOwnFault(t *testing.T) {
+	c := scenarios()["own faults"]
+	events := histories.EventsOf(c.through(t, c.spec(t)).History)
+	resyncs := 0
+	for i := range events.Strikes {
+		s := &events.Strikes[i]
+		if s.Name != "resync" {
+			require.Equal(t, histories.HarmNone, s.Harm)
+			continue
 		}
+		resyncs++
+		require.Equal(t, histories.HarmDisk, s.Harm)
+		require.NotContains(t, s.Nodes, "n1", "which leads")
+		caughtUp := false
+		for _, n := range events.Notes {
+			caughtUp = caughtUp || n.Note == histories.NoteCaughtUp && n.Node() == s.Nodes[0] && n.Time > s.From
+		}
+		require.True(t, caughtUp)
 	}
-	require.Fail(t, "not found", "%s in %+v", class, s.Anomalies)
+	require.Positive(t, resyncs)
+	require.Equal(t, map[int][]string{0: {"n1", "n2", "n3"}}, events.Groups())
+	require.Equal(t, "n1", events.Leader(0))
 }
 
-// requireEffects holds that each of the faults struck and had a measured effect.
-func requireEffects(t *testing.T, faults []string, s *judge.Summary) {
-	t.Helper()
-	struck := make(map[string]bool)
-	for _, f := range s.Faults {
-		struck[f.Name] = true // without role and shape
-		require.NotEmpty(t, f.Effect, "%s on %v", f.Name, f.Nodes)
-		if f.Name == "drain" {
-			require.Equal(t, "2 of 2 nodes drained", f.Effect)
-		}
-	}
-	for _, f := range faults {
-		name, _, _ := strings.Cut(f, ":")
-		require.True(t, struck[name], "%s never struck: %+v", f, s.Faults)
-	}
+// TestWeakAnswers: what the foreign client says of an answer comes to the judge.
+func TestWeakAnswers(t *testing.T) {
+	c := scenarios()["batches"]
+	require.Positive(t, c.through(t, c.spec(t)).Summary.Ops.Weak)
+}
+
+// TestTheTargetIsSmall: a target of a whole system is one file that somebody writes in an afternoon.
+func TestTheTargetIsSmall(t *testing.T) {
+	files, err := filepath.Glob("logtarget/*.go")
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	b, err := os.ReadFile(files[0])
+	require.NoError(t, err)
+	require.LessOrEqual(t, bytes.Count(b, []byte("\n")), 150)
 }
 
 // TestPartsThatDoNotFit: what cannot work is refused before anything starts.
@@ -122,85 +185,9 @@ func TestPartsThatDoNotFit(t *testing.T) {
 		"in containers": func(s *experiment.Spec) { s.Env = experiment.EnvDocker },
 		`"registers"`:   func(s *experiment.Spec) { s.Options = map[string]string{"registers": "2"} },
 	} {
-		require.ErrorContains(t, parts.Catalog("").Validate(spec(t, change)), want)
+		c := scenario{workload: "log"}
+		s := c.spec(t)
+		change(&s)
+		require.ErrorContains(t, parts.Catalog().Validate(s), want)
 	}
-}
-
-// build builds a command into a directory of its own, and returns its path.
-func build(t *testing.T, dir, pkg string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "binary")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, pkg)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, string(out))
-	return path
-}
-
-// command runs a binary, and returns its exit code and what it printed.
-func command(t *testing.T, name string, args ...string) (code int, stdout, stderr string) {
-	t.Helper()
-	var out, errOut bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), name, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = t.TempDir(), &out, &errOut
-	_ = cmd.Run() // its exit code says it
-	return cmd.ProcessState.ExitCode(), out.String(), errOut.String()
-}
-
-// TestBinaryOfItsOwn: a binary with own parts runs them, in the simulation and as processes, and judges what it saved. Stock
-// assay names the part that it lacks.
-func TestBinaryOfItsOwn(t *testing.T) {
-	own, stock := build(t, ".", "./cmd/outside"), build(t, "../..", "./cmd/assay")
-	for _, what := range []string{"targets", "workloads", "faults", "options", "modes"} {
-		code, out, _ := command(t, own, "list", what)
-		require.Zero(t, code)
-		require.Contains(t, out, map[string]string{"targets": "logserver", "workloads": "register", "faults": "drain", "options": "bug", "modes": "single"}[what])
-	}
-	for _, env := range []string{"sim", "local"} {
-		for name, c := range cases {
-			s := spec(t, c.change)
-			if env == "local" && strings.Contains(strings.Join(s.Nemesis, ","), "power") {
-				continue // a process cannot lose what its machine still has
-			}
-			t.Run(env+"/"+name, func(t *testing.T) {
-				args := []string{"run", "--env", env, "--target", s.Target, "--workload", s.Workload, "--nodes", "2", "--seed", "5", "--rate", "200",
-					"--time", s.Time.String(), "--interval", s.Interval.String(), "--store", s.Store, "--keep", "always", "--json"}
-				if len(s.Nemesis) > 0 {
-					args = append(args, "--nemesis", strings.Join(s.Nemesis, ","))
-				}
-				for k, v := range s.Options {
-					args = append(args, "--set", k+"="+v)
-				}
-				code, out, errOut := command(t, own, args...)
-				var got judge.Summary
-				require.NoError(t, json.Unmarshal([]byte(out), &got), errOut)
-				require.Equal(t, c.exit, code, "%s%s", out, errOut)
-				require.Equal(t, env, got.Env)
-				require.True(t, strings.HasPrefix(got.Reproduce, "outside run "), got.Reproduce)
-				requireClass(t, c.class, &got)
-				requireEffects(t, s.Nemesis, &got)
-
-				code, out, errOut = command(t, own, "check", got.Run, "--json")
-				require.Equal(t, c.exit, code, errOut)
-				var again judge.Summary
-				require.NoError(t, json.Unmarshal([]byte(out), &again))
-				require.Equal(t, got.Verdict, again.Verdict)
-				require.Equal(t, got.Anomalies, again.Anomalies)
-
-				code, _, errOut = command(t, stock, "check", got.Run)
-				require.Equal(t, judge.ExitError, code)
-				require.Contains(t, errOut, `unknown target "logserver" (want reference)`)
-			})
-		}
-	}
-}
-
-// The target of a whole system is one file of a size that somebody writes in an afternoon.
-func TestTheTargetIsSmall(t *testing.T) {
-	files, err := filepath.Glob("logtarget/*.go")
-	require.NoError(t, err)
-	require.Len(t, files, 1)
-	b, err := os.ReadFile(files[0])
-	require.NoError(t, err)
-	require.LessOrEqual(t, bytes.Count(b, []byte("\n")), 150)
 }

@@ -15,7 +15,7 @@ import (
 
 // bubbleDirs run inside a synctest bubble, where a goroutine that waits while it holds a sync.Mutex freezes virtual time as soon as
 // another one wants the mutex: mutexes do not block durably.
-var bubbleDirs = []string{"broker", "internal/netsim", "internal/vfs", "harness", "workloads", "nemesis"}
+var bubbleDirs = []string{"broker", "internal/netsim", "internal/vfs", "harness", "workloads", "nemesis", "ci/outside"}
 
 // waits are methods and functions that may wait for the network, a disk, a timer or another goroutine.
 var waits = map[string]bool{

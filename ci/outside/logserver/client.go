@@ -6,67 +6,84 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
+
+	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/harness/target"
 )
 
-// Errors of Client.Ask.
 var (
-	// ErrNotSent is returned (wrapped) when the server certainly has not got the question.
-	ErrNotSent = errors.New("not sent")
-	// ErrRefused is returned (wrapped) when the server answered that it did not do it.
+	// ErrRefused is wrapped by errors about requests that were certainly not carried out, and never
+	// will be.
 	ErrRefused = errors.New("refused")
+	// ErrFewCopies is returned, with an answer, for messages that are stored, but not on every node.
+	ErrFewCopies = errors.New("not on every node yet")
 )
 
-// Client asks one server. It is used by one goroutine.
+// Client asks nodes. It keeps one connection to each, and is used by one goroutine.
 type Client struct {
-	Dial func(ctx context.Context) (net.Conn, error)
-
-	conn net.Conn
-	in   *bufio.Reader
+	addr  func(n harness.NodeID, port string) string
+	dial  target.DialFunc
+	conns map[harness.NodeID]*connection
 }
 
-// Ask sends one question and returns the numbers of the answer.
-func (c *Client) Ask(ctx context.Context, format string, args ...any) ([]int64, error) {
-	if c.conn == nil {
-		conn, err := c.Dial(ctx)
+type connection struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+// NewClient returns a client without connections.
+func NewClient(addr func(n harness.NodeID, port string) string, dial target.DialFunc) *Client {
+	return &Client{addr: addr, dial: dial, conns: make(map[harness.NodeID]*connection)}
+}
+
+// Ask asks a node (see Server.do for the requests) and returns the numbers of its answer. After an
+// error that wraps neither ErrRefused nor ErrFewCopies it is not known what became of the request.
+func (c *Client) Ask(
+	ctx context.Context, n harness.NodeID, what string, args ...int64,
+) ([]int64, error) {
+	conn := c.conns[n]
+	if conn == nil {
+		dialed, err := c.dial(ctx, "tcp", c.addr(n, Port))
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
+			return nil, fmt.Errorf("%w: %w", ErrRefused, err) // nothing was sent
 		}
-		c.conn, c.in = conn, bufio.NewReader(conn)
+		conn = &connection{dialed, bufio.NewReader(dialed)}
+		c.conns[n] = conn
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := c.conn.SetDeadline(deadline); err != nil {
-			return nil, err
-		}
-	}
-	line := ""
-	_, err := fmt.Fprintf(c.conn, format+"\n", args...)
-	if err == nil {
-		line, err = c.in.ReadString('\n')
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	answer, err := conn.ask(line(what, args))
+	if !stop() || err != nil {
+		_ = conn.Close()
+		delete(c.conns, n)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.Close())
+		return nil, errors.Join(err, ctx.Err())
 	}
-	words := strings.Fields(line)
-	if len(words) == 0 || words[0] != "ok" {
-		return nil, fmt.Errorf("%w: %s", ErrRefused, strings.TrimSpace(line))
+	words := strings.Fields(answer)
+	if len(words) == 0 || words[0] == "no" {
+		return nil, fmt.Errorf("%w: %s", ErrRefused, strings.TrimSpace(answer))
 	}
-	numbers := make([]int64, len(words)-1)
-	for i, w := range words[1:] {
-		if numbers[i], err = strconv.ParseInt(w, 10, 64); err != nil {
-			return nil, err
-		}
+	numbers, err := numbers(words[1:])
+	if err == nil && words[0] == "few" {
+		err = ErrFewCopies
 	}
-	return numbers, nil
+	return numbers, err
 }
 
-// Close ends the connection; the next question opens another one.
-func (c *Client) Close() error {
-	if c.conn == nil {
-		return nil
+func (c *connection) ask(request string) (string, error) {
+	if _, err := fmt.Fprintln(c, request); err != nil {
+		return "", err
 	}
-	err := c.conn.Close()
-	c.conn = nil
-	return err
+	return c.in.ReadString('\n')
+}
+
+// Close ends all connections.
+func (c *Client) Close() error {
+	var errs []error
+	for _, conn := range c.conns {
+		errs = append(errs, conn.Close())
+	}
+	clear(c.conns)
+	return errors.Join(errs...)
 }

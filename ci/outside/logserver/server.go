@@ -1,235 +1,234 @@
-// Package logserver is somebody else's system: a small log server over TCP, written without any
-// thought of assay. It keeps the logs of several partitions in one file, and syncs that file before
-// it answers. There is no replication.
+// Package logserver is a small replicated log, the system that the tests of this module test. The
+// first node leads for ever; it copies what it stores to all others, and acknowledges a message
+// when every one of them has stored it. It has no failover.
 //
-// The protocol is one line for a question and one for the answer:
-//
-//	append PART VALUE    ok OFFSET
-//	cas PART OLD NEW     ok OFFSET | no      appends NEW if the last value is OLD (0 in an empty log)
-//	read PART FROM       ok END VALUE ...    what is at FROM and after it
-//
-// With Bug set it answers an append before it has written it, as if that were faster: a crash loses
-// what was acknowledged.
+// server.go is a node's network side, log.go its messages, replicate.go the copies, and client.go
+// the library with which others use it. All of it touches the world only through target.World, so
+// that it runs in a simulation as well as by itself (main.go).
 package logserver
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
+
+	"github.com/assay-project/assay/harness"
+	"github.com/assay-project/assay/harness/target"
 )
 
-// File is where a server keeps its logs: an open file, or part of a simulated disk.
-type File interface {
-	io.ReaderAt
-	io.WriterAt
-	Truncate(size int64) error
-	Sync() error
-	Size() (int64, error)
-	Close() error
+// Port is the name of the one port of a node.
+const Port = "log"
+
+// Bugs that can be planted. The empty one is none.
+const (
+	// BugAckBeforeWrite acknowledges a message when it is in memory, and stores it later.
+	BugAckBeforeWrite = "ack-before-write"
+	// BugStaleCache answers what the last message is from a cache.
+	BugStaleCache = "stale-cache"
+)
+
+// Bugs lists the values that Config.Bug may have.
+func Bugs() []string { return []string{"none", BugAckBeforeWrite, BugStaleCache} }
+
+// maxLine bounds a request, and maxMessages the messages of one, or of one answer.
+const (
+	maxLine     = 1 << 20
+	maxMessages = 500
+)
+
+// Config is what a node has to know of its cluster.
+type Config struct {
+	Nodes []harness.NodeID // the first one leads
+	Bug   string           // one of Bugs; empty: none
 }
 
-// bugDelay is how much later than its answer the server with the bug writes.
-const bugDelay = 500 * time.Millisecond
-
-// Server is a running server.
-type Server struct {
-	file   File
-	bug    bool
-	listen net.Listener
-	failed chan struct{} // closed after a failed write
-	done   sync.WaitGroup
-
-	turn  chan struct{} // a lock of size 1: it is held while a write waits for the disk
-	logs  map[int][]int64
-	size  int64 // of the file
-	late  []int // partitions of what was answered and not yet written, with the values
-	lates []int64
-	conns map[net.Conn]bool
-	why   error
-}
-
-// Start recovers the logs from a file and serves on l until Stop.
-func Start(file File, l net.Listener, bug bool) (*Server, error) {
-	s := &Server{
-		file: file, bug: bug, listen: l, failed: make(chan struct{}), turn: make(chan struct{}, 1),
-		logs: make(map[int][]int64), conns: make(map[net.Conn]bool),
+// Check says what is wrong with a configuration.
+func (c Config) Check() error {
+	if c.Bug != "" && !slices.Contains(Bugs(), c.Bug) {
+		return fmt.Errorf("unknown bug %q (want %s)", c.Bug, strings.Join(Bugs(), " or "))
 	}
-	if err := s.recover(); err != nil {
-		return nil, err
-	}
-	s.done.Go(s.accept)
-	return s, nil
-}
-
-// recover reads whole lines "PART VALUE"; what follows the last one is a torn write.
-func (s *Server) recover() error {
-	size, err := s.file.Size()
-	if err != nil {
-		return err
-	}
-	in := bufio.NewReader(io.NewSectionReader(s.file, 0, size))
-	for {
-		line, err := in.ReadString('\n')
-		if errors.Is(err, io.EOF) {
-			return s.file.Truncate(s.size)
-		}
-		if err != nil {
-			return err
-		}
-		var part int
-		var value int64
-		if _, err := fmt.Sscanf(line, "%d %d\n", &part, &value); err != nil {
-			return fmt.Errorf("the log is damaged at byte %d: %w", s.size, err)
-		}
-		s.logs[part] = append(s.logs[part], value)
-		s.size += int64(len(line))
-	}
-}
-
-// Failed is closed when the server can write no more; Failure says why.
-func (s *Server) Failed() <-chan struct{} { return s.failed }
-
-// Failure is the error that ended the server's writing.
-func (s *Server) Failure() string { return fmt.Sprint(s.why) }
-
-// Stop ends the server and closes its file.
-func (s *Server) Stop() error {
-	err := s.listen.Close()
-	s.turn <- struct{}{}
-	for c := range s.conns {
-		_ = c.Close()
-	}
-	<-s.turn
-	s.done.Wait()
-	s.turn <- struct{}{} // the timer of the bug may be about to write, too
-	defer func() { <-s.turn }()
-	return errors.Join(err, s.writeLate(), s.file.Close())
-}
-
-func (s *Server) accept() {
-	for {
-		c, err := s.listen.Accept()
-		if err != nil {
-			return
-		}
-		s.turn <- struct{}{}
-		s.conns[c] = true
-		<-s.turn
-		s.done.Go(func() { s.serve(c) })
-	}
-}
-
-func (s *Server) serve(c net.Conn) {
-	defer func() {
-		_ = c.Close()
-		s.turn <- struct{}{}
-		delete(s.conns, c)
-		<-s.turn
-	}()
-	for in := bufio.NewScanner(c); in.Scan(); {
-		answer, err := s.answer(strings.Fields(in.Text()))
-		if err != nil {
-			answer = "error " + err.Error()
-		}
-		if _, err := io.WriteString(c, answer+"\n"); err != nil {
-			return
-		}
-	}
-}
-
-// answer carries out one question.
-func (s *Server) answer(words []string) (string, error) {
-	numbers := make([]int64, 0, 3)
-	for _, w := range words[min(1, len(words)):] {
-		n, err := strconv.ParseInt(w, 10, 64)
-		if err != nil {
-			return "", err
-		}
-		numbers = append(numbers, n)
-	}
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
-	switch {
-	case len(words) == 3 && words[0] == "append":
-		return s.append(int(numbers[0]), numbers[1])
-	case len(words) == 4 && words[0] == "cas":
-		log, last := s.logs[int(numbers[0])], int64(0)
-		if len(log) > 0 {
-			last = log[len(log)-1]
-		}
-		if last != numbers[1] {
-			return "no", nil
-		}
-		return s.append(int(numbers[0]), numbers[2])
-	case len(words) == 3 && words[0] == "read":
-		return s.read(int(numbers[0]), numbers[1])
-	}
-	return "", fmt.Errorf("cannot understand %q", words)
-}
-
-func (s *Server) append(part int, value int64) (string, error) {
-	if s.bug {
-		s.late, s.lates = append(s.late, part), append(s.lates, value)
-		if len(s.late) == 1 {
-			time.AfterFunc(bugDelay, func() {
-				s.turn <- struct{}{}
-				defer func() { <-s.turn }()
-				_ = s.writeLate()
-			})
-		}
-	} else if err := s.write(fmt.Sprintf("%d %d\n", part, value)); err != nil {
-		return "", err
-	}
-	s.logs[part] = append(s.logs[part], value)
-	return fmt.Sprintf("ok %d", len(s.logs[part])-1), nil
-}
-
-// writeLate writes what the bug has put off.
-func (s *Server) writeLate() error {
-	var lines strings.Builder
-	for i, part := range s.late {
-		fmt.Fprintf(&lines, "%d %d\n", part, s.lates[i])
-	}
-	s.late, s.lates = nil, nil
-	if lines.Len() == 0 {
-		return nil
-	}
-	return s.write(lines.String())
-}
-
-// write appends to the file and syncs it. After an error nothing is written any more.
-func (s *Server) write(lines string) error {
-	if s.why != nil {
-		return s.why
-	}
-	_, err := s.file.WriteAt([]byte(lines), s.size)
-	if err == nil {
-		err = s.file.Sync()
-	}
-	if err != nil {
-		s.why = err
-		close(s.failed)
-		return err
-	}
-	s.size += int64(len(lines))
 	return nil
 }
 
-func (s *Server) read(part int, from int64) (string, error) {
-	log := s.logs[part]
-	if from < 0 {
-		return "", fmt.Errorf("no offset %d", from)
+// Server is a node.
+type Server struct {
+	cfg     Config
+	world   target.World
+	log     *log
+	cache   cache // of BugStaleCache
+	running sync.WaitGroup
+	end     context.CancelFunc
+	failed  chan struct{} // closed by fail
+	failing sync.Once
+	failure string // set before failed is closed
+}
+
+var _ target.Node = (*Server)(nil)
+
+// Start starts a node on what its disk holds.
+func Start(w target.World, cfg Config) (*Server, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
 	}
+	stored, err := open(w.FS)
+	if err != nil {
+		return nil, fmt.Errorf("recovering the log: %w", err)
+	}
+	stored.early = cfg.Bug == BugAckBeforeWrite
+	listener, err := w.Listen("tcp", w.Addr(w.Node, Port))
+	if err != nil {
+		return nil, err
+	}
+	ctx, end := context.WithCancel(context.Background())
+	s := &Server{cfg: cfg, world: w, log: stored, end: end, failed: make(chan struct{})}
+	context.AfterFunc(ctx, func() { _ = listener.Close() })
+	s.running.Go(func() { s.accept(ctx, listener) })
+	if s.leads() {
+		for _, follower := range cfg.Nodes[1:] {
+			s.running.Go(func() { s.copyTo(ctx, follower) })
+		}
+	}
+	if stored.early {
+		s.running.Go(func() { s.flushLate(ctx) })
+	}
+	return s, nil
+}
+
+func (s *Server) leads() bool { return s.world.Node == s.cfg.Nodes[0] }
+
+// Stop implements target.Node.
+func (s *Server) Stop(context.Context) error {
+	s.end()
+	s.running.Wait()
+	return nil
+}
+
+// Failed implements target.Node.
+func (s *Server) Failed() <-chan struct{} { return s.failed }
+
+// Failure implements target.Node.
+func (s *Server) Failure() string { return s.failure }
+
+// fail ends the node: what its disk holds after an error is not known before the next start.
+func (s *Server) fail(err error) error {
+	s.failing.Do(func() {
+		s.failure = err.Error()
+		close(s.failed)
+		s.end()
+	})
+	return err
+}
+
+func (s *Server) accept(ctx context.Context, listener net.Listener) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return // ctx has ended, nothing else closes it
+		}
+		s.running.Go(func() {
+			defer conn.Close()
+			defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+			s.serve(ctx, conn)
+		})
+	}
+}
+
+// serve answers the requests of one connection, line by line.
+func (s *Server) serve(ctx context.Context, conn net.Conn) {
+	lines := bufio.NewScanner(conn)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		answer, err := s.do(ctx, strings.Fields(lines.Text()))
+		if s.gone() {
+			return // the client learns nothing, which is the truth
+		}
+		if err != nil {
+			answer = "no " + strings.ReplaceAll(err.Error(), "\n", " ")
+		}
+		if _, err := fmt.Fprintln(conn, answer); err != nil {
+			return
+		}
+	}
+}
+
+func (s *Server) gone() bool {
+	select {
+	case <-s.failed:
+		return true
+	default:
+		return false
+	}
+}
+
+// do carries out a request. An error means that it was refused, and that nothing was changed.
+func (s *Server) do(ctx context.Context, words []string) (answer string, err error) {
+	if len(words) == 0 {
+		return "", errors.New("an empty request")
+	}
+	args, err := numbers(words[1:])
+	if err != nil {
+		return "", err
+	}
+	switch name := words[0]; {
+	case name == "append" && len(args) >= 2:
+		return s.append(ctx, args[0], nil, args[1:]) // PARTITION VALUE...: ok OFFSET
+	case name == "swap" && len(args) == 3:
+		return s.append(ctx, args[0], &args[1], args[2:]) // PARTITION OLD NEW: ok OFFSET
+	case name == "read" && len(args) == 2:
+		end, values := s.log.read(args[0], args[1]) // PARTITION FROM: ok END VALUE...
+		return ok(append([]int64{end}, values...)), nil
+	case name == "last" && len(args) == 1:
+		return ok([]int64{s.last(args[0])}), nil // PARTITION: ok VALUE, -1 of an empty one
+	case name == "status" && len(args) == 0:
+		return ok([]int64{btoi(s.leads()), s.log.total()}), nil // ok LEADS MESSAGES
+	case name == "resync" && len(args) == 0 && !s.leads():
+		n, err := s.log.clear() // ok MESSAGES
+		if err != nil {
+			return "", s.fail(err)
+		}
+		return ok([]int64{n}), nil
+	case name == "store" && len(args) >= 2 && !s.leads():
+		end, err := s.log.store(args[0], args[1], args[2:]) // PARTITION FROM VALUE...: ok END
+		if err != nil {
+			return "", s.fail(err)
+		}
+		return ok([]int64{end}), nil
+	}
+	return "", fmt.Errorf("a bad request: %s with %d arguments", words[0], len(args))
+}
+
+func numbers(words []string) ([]int64, error) {
+	all := make([]int64, len(words))
+	for i, w := range words {
+		n, err := strconv.ParseInt(w, 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		all[i] = n
+	}
+	return all, nil
+}
+
+func ok(numbers []int64) string { return line("ok", numbers) }
+
+func line(word string, numbers []int64) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "ok %d", len(log))
-	for _, v := range log[min(from, int64(len(log))):] {
-		fmt.Fprintf(&b, " %d", v)
+	b.WriteString(word)
+	for _, n := range numbers {
+		fmt.Fprintf(&b, " %d", n)
 	}
-	return b.String(), nil
+	return b.String()
+}
+
+func btoi(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -1,150 +1,149 @@
-// Package logtarget makes the log server a target of assay, in the simulation and as processes.
+// Package logtarget makes the log server a system that assay can test: all that it needs is in this
+// file. Its clients know the stock workload log and the workload register of this module.
 package logtarget
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
+	"os"
 
 	"github.com/assay-project/assay/checker/contract"
 	"github.com/assay-project/assay/harness"
 	"github.com/assay-project/assay/harness/target"
 	"github.com/assay-project/assay/histories"
 
+	"example.com/outside/fault"
 	"example.com/outside/logserver"
 	"example.com/outside/register"
 )
 
-// Target is n servers without replication: partition p is on node p mod n. program is the executable
-// that becomes a server with the argument "logserver"; "" is the running one.
-func Target(program string) *target.Target {
+// Target returns the log server as a target.
+func Target() *target.Target {
 	return &target.Target{
-		Name: "logserver", Doc: "a small log server over TCP, one copy of everything, synced before the answer",
-		Modes:   []target.Mode{{Name: "single", Doc: "no replication"}},
-		Options: []harness.Option{{Name: "bug", Default: "false", Allowed: "true, false", Doc: "answer before writing"}},
-		NoScans: true, Functions: []string{histories.Send, histories.Poll, histories.Final, register.Read, register.Write, register.CAS},
-		New: func(c target.Config, at target.Place) (*target.System, error) {
-			return newSystem(c, at, program)
+		Name:  "logserver",
+		Doc:   "a log server whose first node leads for ever, and copies to all others",
+		Modes: []target.Mode{{Name: "copies", Doc: "every node has a copy of everything"}},
+		Options: []harness.Option{
+			{Name: "bug", Default: "none", Values: logserver.Bugs(), Doc: "a planted bug"},
 		},
-		// What was acknowledged is on the disk: no process that dies takes it along.
-		Promise: func(target.Config) (contract.Promise, error) {
-			return contract.Promise{LinearReads: func(contract.Facts) bool { return true }}, nil
+		Functions: []string{histories.Send, histories.Poll, histories.Final, histories.Scan, register.Read, register.FinalRead, register.Write, register.CAS},
+		New:       newSystem,
+		// What was acknowledged is on every node, and no fault excuses its loss.
+		Promise: func(c target.Config) (contract.Promise, error) {
+			linear := func(contract.Facts) bool { return true }
+			return contract.Promise{Groups: 1, Copies: c.Nodes, LinearReads: linear}, nil
 		},
 	}
 }
-
-// port is what a server listens on.
-const port = "log"
 
 // system is one cluster.
 type system struct {
-	bug     bool
-	nodes   []harness.NodeID
-	at      target.Place
-	program string
+	logserver.Config
+	at target.Place
 }
 
-func newSystem(c target.Config, at target.Place, program string) (*target.System, error) {
-	if c.Nodes < 1 || c.Nodes > 9 {
-		return nil, fmt.Errorf("%d nodes: want 1 to 9", c.Nodes)
-	}
-	s := &system{bug: c.Options["bug"] == "true", nodes: target.NodeNames(c.Nodes), at: at, program: program}
+func newSystem(c target.Config, at target.Place) (*target.System, error) {
+	s := &system{logserver.Config{Nodes: target.NodeNames(c.Nodes), Bug: c.Options["bug"]}, at}
 	return &target.System{
-		Nodes: s.nodes, Ports: []target.Port{{Name: port, Number: 7007}}, Open: s.open,
-		Sim: &target.SimNode{Start: s.startSim}, Process: s.process,
+		Nodes:    s.Nodes,
+		Ports:    []target.Port{{Name: logserver.Port, Number: 7000}},
+		Operator: s,
+		Open: func(_ context.Context, _ int, dial target.DialFunc) (harness.Client, error) {
+			return &client{logserver.NewClient(at.Addr, dial), s.Nodes[0]}, nil
+		},
+		Sim: &target.SimNode{Start: func(_ context.Context, w target.World) (target.Node, error) {
+			return logserver.Start(w, s.Config)
+		}},
+		Process: func(n harness.NodeID) (target.Process, error) {
+			program, err := os.Executable() // whose main function knows logserver.Command
+			return target.Process{Program: program, Args: logserver.Args(n, s.Config, at.Addr)}, err
+		},
 	}, nil
 }
 
-func (s *system) startSim(_ context.Context, w target.World) (target.Node, error) {
-	file, err := w.FS.Open("log", true)
+var _ fault.Resyncable = (*system)(nil)
+
+// Groups implements harness.Groups.
+func (s *system) Groups() [][]harness.NodeID { return [][]harness.NodeID{s.Nodes} }
+
+// State implements harness.Groups. That a node does not answer is a state, and no error.
+func (s *system) State(ctx context.Context, _ int, n harness.NodeID) (harness.NodeState, error) {
+	is, err := s.ask(ctx, n, "status")
 	if err != nil {
-		return nil, err
+		return harness.NodeState{Detail: err.Error()}, nil
 	}
-	l, err := w.Listen("tcp", s.at.Addr(w.Node, port))
+	state := harness.NodeState{Up: true, End: is[1], Role: harness.RoleFollower}
+	if is[0] == 1 {
+		state.Role, state.Serving = harness.RoleLeader, true
+		return state, nil
+	}
+	leader, err := s.ask(ctx, s.Nodes[0], "status")
+	state.CaughtUp = err == nil && state.End >= leader[1]
+	return state, nil
+}
+
+// Resync implements fault.Resyncable.
+func (s *system) Resync(ctx context.Context, n harness.NodeID) (dropped int64, err error) {
+	answer, err := s.ask(ctx, n, "resync")
 	if err != nil {
-		return nil, errors.Join(err, file.Close())
+		return 0, err
 	}
-	server, err := logserver.Start(file, l, s.bug)
-	if err != nil {
-		return nil, errors.Join(err, l.Close(), file.Close())
-	}
-	return simulated{server}, errors.Join(file.Sync(), w.FS.SyncDir())
+	return answer[0], nil
 }
 
-// simulated is a server in the simulation.
-type simulated struct{ *logserver.Server }
-
-func (n simulated) Stop(context.Context) error { return n.Server.Stop() }
-
-func (s *system) process(n harness.NodeID) (target.Process, error) {
-	return target.Process{Program: s.program, Args: []string{"logserver", s.at.Addr(n, port), strconv.FormatBool(s.bug)}}, nil
+// ask asks a node as an operator does.
+func (s *system) ask(ctx context.Context, n harness.NodeID, what string) ([]int64, error) {
+	c := logserver.NewClient(s.at.Addr, s.at.Dial)
+	defer c.Close()
+	return c.Ask(ctx, n, what)
 }
 
-// server returns a client of the server that has a partition.
-func (s *system) server(part int32, dial target.DialFunc) (harness.NodeID, *logserver.Client) {
-	n := s.nodes[int(part)%len(s.nodes)]
-	return n, &logserver.Client{Dial: func(ctx context.Context) (net.Conn, error) { return dial(ctx, "tcp", s.at.Addr(n, port)) }}
-}
-
-func (s *system) open(_ context.Context, _ int, dial target.DialFunc) (harness.Client, error) {
-	return &client{s: s, dial: dial, of: make(map[harness.NodeID]*logserver.Client)}, nil
-}
-
-// client drives the servers, for the workload log and for registers.
+// client does the ops of one process.
 type client struct {
-	s    *system
-	dial target.DialFunc
-	of   map[harness.NodeID]*logserver.Client
+	*logserver.Client
+	leader harness.NodeID
 }
 
 // Invoke implements harness.Client.
 func (c *client) Invoke(ctx context.Context, op histories.Op) (histories.Op, error) {
-	node, server := c.s.server(op.Part, c.dial)
-	if c.of[node] == nil {
-		c.of[node] = server
+	if op.Node == "" {
+		op.Node = string(c.leader)
 	}
-	op.Node = string(node)
-	op, err := do(ctx, c.of[node], op)
-	if errors.Is(err, logserver.ErrNotSent) || errors.Is(err, logserver.ErrRefused) {
-		err = fmt.Errorf("%w: %w", harness.ErrNotApplied, err)
-	}
-	return op, err
-}
-
-// Close implements harness.Client.
-func (c *client) Close() error {
-	var errs []error
-	for _, server := range c.of {
-		errs = append(errs, server.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// do asks for what an op is. A register is a partition whose last value counts.
-func do(ctx context.Context, server *logserver.Client, op histories.Op) (histories.Op, error) {
-	var got []int64
-	var err error
-	switch op.F {
-	case histories.Send, register.Write:
-		got, err = server.Ask(ctx, "append %d %d", op.Part, op.Value)
-	case register.CAS:
-		got, err = server.Ask(ctx, "cas %d %d %d", op.Part, op.From, op.Value)
-	default:
-		got, err = server.Ask(ctx, "read %d %d", op.Part, max(op.From, 0))
-	}
+	what, args := request(&op)
+	answer, err := c.Ask(ctx, harness.NodeID(op.Node), what, args...)
 	switch {
+	case errors.Is(err, logserver.ErrRefused):
+		return op, fmt.Errorf("%w: %w", harness.ErrNotApplied, err)
+	case errors.Is(err, logserver.ErrFewCopies): // there is an answer, too
+		err = fmt.Errorf("%w: %w", harness.ErrWeak, err)
 	case err != nil:
-	case op.F == histories.Send:
-		op.Offset = got[0]
-	case op.F == register.Read:
-		op.Value = got[len(got)-1] * min(got[0], 1) // 0 in an empty log
-	case op.F == histories.Poll, op.F == histories.Final:
-		op.HW = got[0]
-		for i, v := range got[1:] {
-			op.Msgs = append(op.Msgs, histories.Message{Offset: op.From + int64(i), Value: v})
+		return op, err // nobody knows what became of it
+	}
+	switch op.F {
+	case histories.Send:
+		op.StoredAt(answer[0])
+	case histories.Poll, histories.Final, histories.Scan:
+		op.HW = answer[0]
+		for i, value := range answer[1:] {
+			op.Msgs = append(op.Msgs, histories.Message{Offset: op.From + int64(i), Value: value})
 		}
+	case register.Read, register.FinalRead:
+		op.Value = answer[0]
 	}
 	return op, err
+}
+
+// request is what the server is asked for an op.
+func request(op *histories.Op) (what string, args []int64) {
+	part := int64(op.Part)
+	switch op.F {
+	case histories.Poll, histories.Final, histories.Scan:
+		return "read", []int64{part, op.From}
+	case register.Read, register.FinalRead:
+		return "last", []int64{part}
+	case register.CAS:
+		return "swap", []int64{part, op.From, op.Value}
+	}
+	return "append", append([]int64{part}, op.Sent()...)
 }

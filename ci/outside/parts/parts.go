@@ -9,13 +9,12 @@ import (
 	"example.com/outside/register"
 )
 
-// Catalog is the standard one with the parts of this module. program is the executable that becomes
-// a server; "" is the running one.
-func Catalog(program string) experiment.Catalog {
+// Catalog returns the standard catalog with the parts of this module.
+func Catalog() experiment.Catalog {
 	c := experiment.Standard()
 	c.Program = "outside"
-	c.Targets = append(c.Targets, logtarget.Target(program))
-	c.Workloads = append(c.Workloads, register.Entry())
-	c.Faults = append(c.Faults, fault.Drain())
+	c.Targets = append(c.Targets, logtarget.Target())
+	c.Workloads = append(c.Workloads, register.Workload())
+	c.Faults = append(c.Faults, fault.Drain(), fault.Resync())
 	return c
 }

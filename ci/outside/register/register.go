@@ -1,5 +1,5 @@
-// Package register is a workload of somebody else: a few registers that are read, written, and
-// compared and set. A register is a partition's number.
+// Package register is a workload of somebody else: a few registers are read, written, and changed
+// by compare-and-swap. register.go is what is done, checker.go judges it.
 package register
 
 import (
@@ -16,87 +16,107 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// Functions of the workload.
+// Functions of the workload, by which a client of a target knows what to do. Op.Part is the
+// register, and histories.Unset the value of one that was never written.
 const (
-	Read  = "read"  // the completion's Value is what the register holds
-	Write = "write" // Value
-	CAS   = "cas"   // Value, if the register holds From
+	Read      = "read"       // the answer is Op.Value
+	Write     = "write"      // Op.Value
+	CAS       = "cas"        // to Op.Value, if it is Op.From; else it is not applied
+	FinalRead = "final-read" // Read, after the recovery
 )
 
-// Entry is the workload for a catalog.
-func Entry() experiment.Workload {
+const (
+	name    = "register"
+	option  = "registers"
+	allowed = "1 to 100"
+	// stream separates the random numbers of the generator from others of the same seed.
+	stream = 0x726567
+)
+
+// Workload returns the workload for a catalog.
+func Workload() experiment.Workload {
 	return experiment.Workload{
-		Name: "register", Doc: "registers that are read, written, and compared and set",
-		Options: []harness.Option{{Name: "registers", Default: "3", Allowed: "1 to 99", Doc: "how many registers there are"}},
-		New: func(c experiment.WorkloadConfig) (harness.Workload, error) {
-			n, err := strconv.Atoi(c.Options["registers"])
-			if err != nil || n < 1 || n > 99 {
-				return nil, fmt.Errorf("option registers=%q: allowed are 1 to 99", c.Options["registers"])
-			}
-			return workload{n}, nil
+		Name: name,
+		Doc:  "registers are read, written, and changed by compare-and-swap",
+		Options: []harness.Option{
+			{Name: option, Default: "3", Allowed: allowed, Doc: "how many registers there are"},
 		},
-		Judging: func(contract.Terms) judge.Rules {
+		New: func(c experiment.WorkloadConfig) (harness.Workload, error) {
+			n, err := strconv.Atoi(c.Options[option])
+			if err != nil || n < 1 || n > 100 {
+				return nil, fmt.Errorf("option %s=%q: allowed are %s", option, c.Options[option], allowed)
+			}
+			return workload{registers: int32(n)}, nil
+		},
+		Judging: func(t contract.Terms) judge.Rules {
 			return judge.Rules{
-				Checkers: []checker.Checker{Linearizable{}},
-				Evidence: judge.Evidence{Load: []string{Read, Write, CAS}, Acknowledged: []string{Read, Write}},
+				Checkers: []checker.Checker{Checker{ReadsUnderLoad: t.LinearReads}},
+				Evidence: judge.Evidence{Load: []string{Read, Write, CAS}, Acknowledged: []string{Write, Read}},
 			}
 		},
 	}
 }
 
-// workload is a number of registers.
-type workload struct{ registers int }
+type workload struct{ registers int32 }
+
+var _ harness.Workload = workload{}
 
 // Name implements harness.Workload.
-func (workload) Name() string { return "register" }
+func (workload) Name() string { return name }
 
 // Functions implements harness.Workload.
 func (workload) Functions() []harness.Function {
-	return []harness.Function{{Name: Read, ReadOnly: true, Answer: harness.FieldValue}, {Name: Write}, {Name: CAS}}
+	return []harness.Function{
+		{Name: Write}, {Name: CAS},
+		{Name: Read, ReadOnly: true, Answer: harness.FieldValue},
+		{Name: FinalRead, ReadOnly: true, Answer: harness.FieldValue},
+	}
 }
 
-// Setup implements harness.Workload.
+// Setup implements harness.Workload: registers need not be made.
 func (workload) Setup(context.Context, harness.Cluster) error { return nil }
+
+// Finals implements harness.Workload.
+func (w workload) Finals(harness.Cluster) [][]harness.FinalRead {
+	var all []harness.FinalRead
+	for r := range w.registers {
+		op := histories.New(histories.Invoke, 0, FinalRead)
+		op.Part = r
+		all = append(all, harness.FinalRead{Op: op})
+	}
+	return [][]harness.FinalRead{all}
+}
 
 // Generator implements harness.Workload.
 func (w workload) Generator(seed uint64) harness.Generator {
-	return &generator{w: w, rng: rand.New(rand.NewPCG(seed, 1)), seen: make([]int64, w.registers)}
-}
-
-// Finals implements harness.Workload: one more read of each register.
-func (w workload) Finals(harness.Cluster) [][]harness.FinalRead {
-	var reads []harness.FinalRead
-	for r := range w.registers {
-		reads = append(reads, harness.FinalRead{Op: on(Read, r)})
+	g := &generator{rng: rand.New(rand.NewPCG(seed, stream)), seen: make([]int64, w.registers)}
+	for i := range g.seen {
+		g.seen[i] = histories.Unset
 	}
-	return [][]harness.FinalRead{reads}
+	return g
 }
 
-// on is an op on a register.
-func on(f string, register int) histories.Op {
-	op := histories.New(histories.Invoke, 0, f)
-	op.Part = int32(register)
-	return op
-}
-
-// generator makes ops; every value is written once.
+// generator makes half reads, and as many writes as swaps.
 type generator struct {
-	w    workload
 	rng  *rand.Rand
-	last int64
-	seen []int64 // by register: a value that it held lately
+	next int64   // value; none comes twice
+	seen []int64 // by register: the value that was seen last
 }
 
 // Next implements harness.Generator.
 func (g *generator) Next(harness.Context) (histories.Op, harness.Status) {
-	op := on([]string{Read, Read, Write, CAS}[g.rng.IntN(4)], g.rng.IntN(g.w.registers))
-	if op.F != Read {
-		g.last++
-		op.Value = g.last
+	op := histories.New(histories.Invoke, 0, Read)
+	op.Part = g.rng.Int32N(int32(len(g.seen)))
+	switch g.rng.IntN(4) {
+	case 0:
+		op.F = Write
+	case 1:
+		op.F, op.From = CAS, g.seen[op.Part]
+	default:
+		return op, harness.Ready
 	}
-	if op.F == CAS {
-		op.From = g.seen[op.Part]
-	}
+	g.next++
+	op.Value = g.next
 	return op, harness.Ready
 }
 

@@ -18,7 +18,7 @@ func Target() *target.Target {
 		Name:    "shardlog",
 		Doc:     "the log server of docs/new-target.md",
 		Modes:   []target.Mode{{Name: "sharded", Doc: "one copy: partition p is on node p mod n"}},
-		Options: []harness.Option{{Name: "sync", Default: "true", Allowed: "true, false", Doc: "an append waits for the disk"}},
+		Options: []harness.Option{{Name: "sync", Default: "true", Values: []string{"true", "false"}, Doc: "an append waits for the disk"}},
 		NoScans: true, // nobody can ask one replica for all that it holds
 		New:     newSystem,
 		Promise: promise,
