@@ -3,6 +3,8 @@ package harness
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -85,7 +87,7 @@ func (w *worker) do(ctx context.Context, t *task) (c completion) {
 
 // open makes sure that there is a client. It tries until the load ends or the task is abandoned.
 func (w *worker) open(ctx context.Context, t *task) bool {
-	for w.client == nil {
+	for level := slog.LevelWarn; w.client == nil; level = slog.LevelDebug { // the first failure says why nothing is tried
 		if ctx.Err() != nil || t.state.Load() == taskAbandoned {
 			return false
 		}
@@ -94,7 +96,7 @@ func (w *worker) open(ctx context.Context, t *task) bool {
 			w.client = client
 			return true
 		}
-		w.r.t.Logger.Debug("no client", "process", t.op.Process, "err", err)
+		w.r.t.Logger.Log(ctx, level, "no client", "process", t.op.Process, "err", err)
 		if !w.r.pause(ctx, openRetry) {
 			return false
 		}
@@ -115,7 +117,11 @@ func (w *worker) close() {
 // openClient is Cluster.Open, with a panic as an error.
 func openClient(ctx context.Context, c Cluster, process int) (client Client, err error) {
 	defer Guard("opening a client", &err)
-	return c.Open(ctx, process)
+	client, err = c.Open(ctx, process)
+	if err == nil && client == nil {
+		err = fmt.Errorf("the cluster opened no client for process %d, and gave no reason", process)
+	}
+	return client, err
 }
 
 func closeClient(c Client) (err error) {
