@@ -180,7 +180,7 @@ func TestTheTargetIsSmall(t *testing.T) {
 // TestPartsThatDoNotFit: what cannot work is refused before anything starts.
 func TestPartsThatDoNotFit(t *testing.T) {
 	for want, change := range map[string]func(*experiment.Spec){
-		`workload register needs clients that can do "read"`: func(s *experiment.Spec) { s.Target, s.Workload = "reference", "register" },
+		`workload register needs clients that can do "write"`: func(s *experiment.Spec) { s.Target, s.Workload = "reference", "register" },
 		"fault promote": func(s *experiment.Spec) { s.Nemesis = []string{"promote"} },
 		"in containers": func(s *experiment.Spec) { s.Env = experiment.EnvDocker },
 		`"registers"`:   func(s *experiment.Spec) { s.Options = map[string]string{"registers": "2"} },

@@ -51,6 +51,7 @@ func (c client) Invoke(ctx context.Context, op histories.Op) (histories.Op, erro
 func catalog(opt fakecluster.Options, stale bool) experiment.Catalog {
 	c := experiment.Standard()
 	c.Workloads = append(c.Workloads, register.Workload())
+	c.Targets[0].Functions = nil // the clients are those of the fake cluster
 	c.Environments = append(c.Environments, experiment.Environment{
 		Name: "fake", Virtual: true,
 		New: func(cfg experiment.ClusterConfig) (harness.Cluster, func() error, error) {
