@@ -91,14 +91,14 @@ func runAndCheck(t *testing.T, own, stock binary) {
 
 			exit, _, errs := stock.run(t, "check", got.Run)
 			require.Equal(t, judge.ExitError, exit)
-			require.Contains(t, errs, `unknown target "logserver" (want reference)`)
+			require.Contains(t, errs, `unknown target "logserver" (want reference`)
 		})
 	}
 	t.Run("foreign workload", func(t *testing.T) {
 		_, got := own.json(t, "run", "--workload", "register", "--time", "2s", "--store", t.TempDir())
 		exit, _, errs := stock.run(t, "check", got.Run)
 		require.Equal(t, judge.ExitError, exit)
-		require.Contains(t, errs, `unknown workload "register" (want log)`)
+		require.Contains(t, errs, `unknown workload "register" (want log`)
 	})
 	t.Run("foreign fault", func(t *testing.T) { // which the judge need not know
 		_, got := own.json(t, "run", "--nemesis", "drain", "--time", "9s", "--interval", "4s", "--keep", "always", "--store", t.TempDir(), "--seed", "1")
