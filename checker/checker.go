@@ -92,6 +92,13 @@ type Checker interface {
 	Check(ctx context.Context, h histories.Reader) Result
 }
 
+// Follower is a Checker some of whose anomalies follow from the loss of messages, as a stale read does.
+type Follower interface {
+	// FollowsLoss lists their classes. Where the contract permits that messages are lost, it permits anomalies of these classes about the same
+	// messages, and about no others.
+	FollowsLoss() []Class
+}
+
 // Drawer is a Checker that can draw what it found.
 type Drawer interface {
 	// Visualize writes a picture of what it found in a partition, as one self-contained HTML page. It fails when there is nothing to draw.

@@ -25,9 +25,9 @@ func TestBadCatalogsAreRefused(t *testing.T) {
 		`two entries for target "reference"`:    func(c *Catalog) { c.Targets = append(c.Targets, c.Targets[0]) },
 		`two entries for workload "log"`:        func(c *Catalog) { c.Workloads = append(c.Workloads, c.Workloads[0]) },
 		`two entries for environment "sim"`:     func(c *Catalog) { c.Environments = append(c.Environments, c.Environments[0]) },
-		`fault "corrupt": there are two`:        func(c *Catalog) { c.Faults = append(c.Faults, c.Faults...) },
-		"target 2 of the catalog: it is nil":    func(c *Catalog) { c.Targets = append(c.Targets, nil) },
-		"workload 2 of the catalog":             func(c *Catalog) { c.Workloads = append(c.Workloads, Workload{}) },
+		`fault "kill": there are two`:           func(c *Catalog) { c.Faults = append(c.Faults[:1:1], c.Faults[0]) },
+		"target 2 of the catalog: it is nil":    func(c *Catalog) { c.Targets = append(c.Targets[:1:1], nil) },
+		"workload 2 of the catalog":             func(c *Catalog) { c.Workloads = append(c.Workloads[:1:1], Workload{}) },
 		`workload "idle" of the catalog: it`:    func(c *Catalog) { c.Workloads = append(c.Workloads, Workload{Name: "idle", New: logWorkload().New}) },
 		`environment "moon" of the catalog: it`: func(c *Catalog) { c.Environments = append(c.Environments, Environment{Name: "moon"}) },
 		"workload log: its New returned nothing": func(c *Catalog) {

@@ -42,10 +42,10 @@ func TestMissingParts(t *testing.T) {
 		change func(m *harness.Manifest)
 		want   string
 	}{
-		{func(m *harness.Manifest) { m.Target = "kafka" }, `unknown target "kafka" (want reference)`},
+		{func(m *harness.Manifest) { m.Target = "kafka" }, `unknown target "kafka" (want reference`},
 		{func(m *harness.Manifest) { m.Target = "" }, `unknown target ""`},
-		{func(m *harness.Manifest) { m.Workload = "queue" }, `unknown workload "queue" (want log)`},
-		{func(m *harness.Manifest) { m.Mode = "dledger" }, `unknown mode "dledger" of target reference (want master-slave)`},
+		{func(m *harness.Manifest) { m.Workload = "queue" }, `unknown workload "queue" (want log`},
+		{func(m *harness.Manifest) { m.Mode = "dledger" }, `unknown mode "dledger" of target reference (want master-slave`},
 		{func(m *harness.Manifest) { m.Options["read"] = "lease" }, `no option "read"`},
 		{func(m *harness.Manifest) { m.Options["acks"] = "most" }, `acks="most"`},
 		{func(m *harness.Manifest) { m.Options["groups"] = "9000000000" }, "groups=9000000000"},

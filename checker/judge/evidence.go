@@ -20,8 +20,8 @@ type evidence struct {
 	invoked int64              // of the load
 	must    []string           // functions of which some op must have succeeded
 	by      map[string]*histories.OpCounts
-	acked   map[int32]int64 // partition -> sends that were acknowledged
-	sends   bool            // there were any
+	acked   map[int32]int64 // partition -> sends that were acknowledged, where the ends matter
+	sends   bool            // there were any sends, and the ends matter
 }
 
 // collect reads the evidence from a history.
@@ -43,7 +43,7 @@ func collect(view *logview.View, h histories.Reader, want Evidence) evidence {
 		if c := ev.by[inv.F]; c != nil {
 			c.Count(t)
 		}
-		if inv.F == histories.Send {
+		if inv.F == histories.Send && !want.NoEnds {
 			ev.sends = true
 			if t == histories.OK || t == histories.Weak {
 				ev.acked[inv.Part]++

@@ -45,6 +45,22 @@ func TestNoScansOfAnotherWorkload(t *testing.T) {
 	require.Equal(t, judge.ExitValid, got.Exit)
 }
 
+// A workload that sends but whose checkers need no ends says so: no final read and no scan is missed then, and everything else still is.
+func TestNoEnds(t *testing.T) {
+	b := &book{}
+	b.send(histories.OK, 10, 0)
+	judged := func(noEnds bool, acked ...string) judge.Judgement {
+		return judge.Judge(t.Context(), judge.Input{History: b.h, Promise: contract.Promise{Groups: 2}, Rules: func(contract.Terms) judge.Rules {
+			return judge.Rules{Checkers: []checker.Checker{fine}, Evidence: judge.Evidence{Acknowledged: acked, NoEnds: noEnds}}
+		}})
+	}
+	require.Contains(t, judged(false, histories.Send).Unknown, "no final read of partition 0")
+	got := judged(true, histories.Send)
+	require.Empty(t, got.Unknown)
+	require.Equal(t, judge.ExitValid, got.Exit)
+	require.Equal(t, []string{"no poll was acknowledged"}, judged(true, histories.Poll).Unknown)
+}
+
 // Another workload counts by what it says of itself, and never for want of a send.
 func TestEvidenceOfAnotherWorkload(t *testing.T) {
 	for name, c := range map[string]struct {

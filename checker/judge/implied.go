@@ -14,7 +14,7 @@ import (
 // permits decides for every anomaly whether the contract permits it.
 //
 // A class may be permitted outright. Beyond that, where messages may be lost, what their loss implies is permitted *for the same
-// messages* (contract.Implied). A message vanished when it was acknowledged or read at some offset, or a read stated a committed end above it, and it
+// messages* (contract.Implied, checker.Follower). A message vanished when it was acknowledged or read at some offset, or a read stated a committed end above it, and it
 // is absent from the end state of its partition. Messages that vanished together make a range of offsets; others are written there afterwards. So
 // an anomaly of an implied class is permitted if it concerns a vanished message, or only offsets within ranges of vanished messages of its
 // partition. Of a poll-skip every message that was skipped counts, and as a replica diverges from one offset on, of a replica-divergence what is
@@ -32,6 +32,7 @@ type permits struct {
 	times    map[int64]int64 // index of a witness -> its time; ops of clients only
 	sent     map[int64]int64 // lost message -> when it was sent
 	parts    map[int32]*vanished
+	follow   []checker.Class // follow from a loss by the word of a checker
 }
 
 // vanished is what vanished from one partition.
@@ -48,6 +49,11 @@ type offsetRange struct{ from, to int64 }
 // newPermits looks at the history only if it matters: if some anomaly may be permitted, and again if one may be for what it follows from.
 func newPermits(v *logview.View, h histories.Reader, in *Input, j *Judgement) *permits {
 	p := &permits{contract: &j.Contract, groups: in.Promise.Groups, times: make(map[int64]int64), sent: make(map[int64]int64)}
+	for _, c := range j.Checkers {
+		if f, ok := c.(checker.Follower); ok {
+			p.follow = append(p.follow, f.FollowsLoss()...)
+		}
+	}
 	all, k := j.Report.Anomalies(), &j.Contract
 	if len(all) == 0 || len(k.Permissions()) == 0 {
 		return p
@@ -55,7 +61,7 @@ func newPermits(v *logview.View, h histories.Reader, in *Input, j *Judgement) *p
 	p.index(v, h, all)
 	lost, _ := k.Permits(checker.LostWrite)
 	rolled, _ := k.Permits(checker.RolledBackRead)
-	if (lost || rolled) && slices.ContainsFunc(all, func(a checker.Anomaly) bool { return contract.Implied(a.Class) || a.Class == checker.NonmonotonicSend }) {
+	if (lost || rolled) && slices.ContainsFunc(all, func(a checker.Anomaly) bool { return p.implied(a.Class) || a.Class == checker.NonmonotonicSend }) {
 		p.parts = vanishedOf(v, func(part int32) bool {
 			at := contract.Case{Group: p.group(part), Seen: math.MaxInt64}
 			ok, _ := k.Covers(checker.LostWrite, at)
@@ -137,10 +143,15 @@ func (p *permits) anomaly(a *checker.Anomaly) (bool, string) {
 	v := p.parts[a.Part]
 	switch {
 	case !lost || v == nil:
-	case contract.Implied(a.Class) && (!v.known || v.implies(a)), a.Class == checker.NonmonotonicSend && !v.known:
+	case p.implied(a.Class) && (!v.known || v.implies(a)), a.Class == checker.NonmonotonicSend && !v.known:
 		return true, "it follows from the loss of the same messages: " + because
 	}
 	return false, ""
+}
+
+// implied reports whether anomalies of a class may follow from a loss: by the contract, or by the word of the checker that finds them.
+func (p *permits) implied(c checker.Class) bool {
+	return contract.Implied(c) || slices.Contains(p.follow, c)
 }
 
 // implies reports whether a follows from what vanished.

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/assay-project/assay/checker"
+	"github.com/assay-project/assay/checker/contract"
 	"github.com/assay-project/assay/checker/judge"
 	"github.com/assay-project/assay/harness/target/reference/promise"
 	"github.com/assay-project/assay/histories"
@@ -99,6 +100,30 @@ func TestImpliedForTheSameMessages(t *testing.T) {
 		require.False(t, permitted(h, async(), anomaly(class, []int64{13}, []int64{3})), "%s follows from no loss", class)
 	}
 	require.True(t, permitted(h, async(), anomaly(checker.LostWrite, []int64{10}, nil)), "lost-write itself is permitted outright")
+}
+
+// follower is a checker whose anomalies follow from a loss.
+type follower struct {
+	says
+	classes []checker.Class
+}
+
+func (f follower) FollowsLoss() []checker.Class { return f.classes }
+
+// A class that nobody here knows follows from a loss if its checker says so, for the same messages and for no others, and not where no loss is permitted.
+func TestCheckerSaysWhatFollowsFromLoss(t *testing.T) {
+	const own checker.Class = "end-regress"
+	permits := func(p contract.Promise, a checker.Anomaly, follows ...checker.Class) bool {
+		c := follower{says{Verdict: checker.Invalid, Anomalies: []checker.Anomaly{a}}, follows}
+		return judged(judge.Input{History: torn().h, Promise: p}, fine, c).Anomalies[0].Permitted
+	}
+	lost := anomaly(own, []int64{13}, []int64{3})
+	require.True(t, permits(async().Promise(), lost, "other", own))
+	require.True(t, permits(async().Promise(), anomaly(own, nil, []int64{6}), own), "a place that a read stated")
+	require.False(t, permits(async().Promise(), lost), "nobody says so")
+	require.False(t, permits(async().Promise(), lost, "other"), "nobody says so of this class")
+	require.False(t, permits(async().Promise(), anomaly(own, []int64{11}, []int64{1}), own), "a message that is there")
+	require.False(t, permits(contract.Promise{}, lost, own), "no loss is permitted")
 }
 
 // An event excuses nothing that was complete before it, that it cannot have lost, or that happened to another group.

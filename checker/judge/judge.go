@@ -31,6 +31,8 @@ type Evidence struct {
 	// Acknowledged are the functions of which some op must have succeeded. nil: some op of the load must have, whatever its
 	// function. Empty but not nil: none need have.
 	Acknowledged []string
+	// NoEnds: what is judged does not depend on where the partitions end, so that none to which was sent needs final reads and scans.
+	NoEnds bool
 }
 
 // Input is a recorded run and what it is judged by.

@@ -91,7 +91,7 @@ func runAndCheck(t *testing.T, own, stock binary) {
 
 			exit, _, errs := stock.run(t, "check", got.Run)
 			require.Equal(t, judge.ExitError, exit)
-			require.Contains(t, errs, `unknown target "logserver" (want reference)`)
+			require.Contains(t, errs, `unknown target "logserver" (want reference`)
 		})
 	}
 	t.Run("foreign fault", func(t *testing.T) { // which the judge need not know

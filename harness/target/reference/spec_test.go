@@ -130,12 +130,16 @@ func TestSystem(t *testing.T) {
 func TestOptionsAreComplete(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, o := range Options() {
-		require.False(t, seen[o.Name], "%s twice", o.Name)
-		seen[o.Name] = true
 		require.NotEmpty(t, o.Doc, o.Name)
 		require.NotEmpty(t, o.Allowed, o.Name)
-		require.Equal(t, []string{MasterSlave}, o.Modes)
-		require.NoError(t, withDefault(o).Validate(), "the default of %s can be given", o.Name)
+		require.NotEmpty(t, o.Modes, o.Name)
+		for _, mode := range o.Modes {
+			require.False(t, seen[mode+" "+o.Name], "%s twice in mode %s", o.Name, mode)
+			seen[mode+" "+o.Name] = true
+			s := withDefault(o)
+			s.Mode = mode
+			require.NoError(t, s.Validate(), "the default of %s can be given in mode %s", o.Name, mode)
+		}
 	}
 }
 
