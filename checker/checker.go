@@ -1,5 +1,6 @@
-// Package checker judges histories. Every judge is pure: the same history gives the same result, and no judge does I/O.
-// The packages below it hold one family of properties each; none of them imports another.
+// Package checker judges histories. Every judge is pure: the same history gives the same result,
+// and no judge does I/O. The packages below it hold one family of properties each; none of them
+// imports another.
 package checker
 
 import (
@@ -42,14 +43,15 @@ const (
 	Stall               Class = "stall"
 )
 
-// byWeight are the classes in the order in which people read them: what is gone, what came twice or from nowhere, and then what mostly
-// follows from that.
+// byWeight are the classes in the order in which people read them: what is gone, what came twice or
+// from nowhere, and then what mostly follows from that.
 var byWeight = [...]Class{
 	LostWrite, Unseen, WeakAckLie, Stall, Duplicate, Phantom, AbortedRead, StaleRead, NonmonotonicSend, NonmonotonicPoll, PollSkip,
 	OffsetRegress, RolledBackRead, InconsistentOffsets, ReplicaDivergence, Nonlinearizable,
 }
 
-// Weight is the place of a class in the order in which people read them, from 0; classes that this version does not know come last.
+// Weight is the place of a class in the order in which people read them, from 0; classes that this
+// version does not know come last.
 func (c Class) Weight() int {
 	for i, known := range byWeight {
 		if c == known {
@@ -73,7 +75,8 @@ type Anomaly struct {
 	Explanation string `json:"explanation"`
 }
 
-// Result is what a Checker found. Unknown with anomalies does not occur: an anomaly makes it Invalid.
+// Result is what a Checker found. Unknown with anomalies does not occur: an anomaly makes it
+// Invalid.
 //
 // A result that is Invalid may have a Reason too: what could not be judged beside what was found.
 type Result struct {
@@ -81,26 +84,29 @@ type Result struct {
 	Anomalies []Anomaly `json:"anomalies,omitempty"`
 	// Reason says why the verdict is Unknown.
 	Reason string `json:"reason,omitempty"`
-	// Figures are measurements beside the verdict, e.g. "weak_sends": 12. The figure of a class's name is its true number of anomalies.
+	// Figures are measurements beside the verdict, e.g. "weak_sends": 12. The figure of a class's
+	// name is its true number of anomalies.
 	Figures map[string]float64 `json:"figures,omitempty"`
 }
 
-// Checker judges one family of properties. It may be called from several goroutines. ctx only bounds time: when it ends,
-// the result is Unknown with a reason.
+// Checker judges one family of properties. It may be called from several goroutines. ctx only
+// bounds time: when it ends, the result is Unknown with a reason.
 type Checker interface {
 	Name() string
 	Check(ctx context.Context, h histories.Reader) Result
 }
 
-// Follower is a Checker some of whose anomalies follow from the loss of messages, as a stale read does.
+// Follower is a Checker some of whose anomalies follow from the loss of messages, as a stale read
+// does.
 type Follower interface {
-	// FollowsLoss lists their classes. Where the contract permits that messages are lost, it permits anomalies of these classes about the same
-	// messages, and about no others.
+	// FollowsLoss lists their classes. Where the contract permits that messages are lost, it
+	// permits anomalies of these classes about the same messages, and about no others.
 	FollowsLoss() []Class
 }
 
 // Drawer is a Checker that can draw what it found.
 type Drawer interface {
-	// Visualize writes a picture of what it found in a partition, as one self-contained HTML page. It fails when there is nothing to draw.
+	// Visualize writes a picture of what it found in a partition, as one self-contained HTML page.
+	// It fails when there is nothing to draw.
 	Visualize(ctx context.Context, h histories.Reader, part int32, w io.Writer) error
 }

@@ -37,7 +37,8 @@ assay did not make (by label), stays. The store of runs is not touched.`,
 	return cmd
 }
 
-// clean goes through the environments. One that cannot be looked at does not keep the others from being cleaned.
+// clean goes through the environments. One that cannot be looked at does not keep the others from
+// being cleaned.
 func (a *app) clean(ctx context.Context, only string, force bool) error {
 	if err := a.knownEnvironment(only); err != nil {
 		return err

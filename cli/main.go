@@ -1,8 +1,9 @@
-// Package cli is the command line of assay as a package: whoever has targets, workloads, faults or environments of his own builds a binary of his own,
-// whose main function is one call of Main.
+// Package cli is the command line of assay as a package: whoever has targets, workloads, faults or
+// environments of his own builds a binary of his own, whose main function is one call of Main.
 //
-// The binary is more than a command line: it is the process in which a simulation runs, the reference broker's node, and the agent inside a node's
-// container. Main must therefore come first in main, before the program looks at its arguments.
+// The binary is more than a command line: it is the process in which a simulation runs, the
+// reference broker's node, and the agent inside a node's container. Main must therefore come first
+// in main, before the program looks at its arguments.
 package cli
 
 import (
@@ -26,10 +27,12 @@ import (
 	"github.com/assay-project/assay/report"
 )
 
-// version is set by the linker (-X github.com/assay-project/assay/cli.version=...); without it the build information of the binary tells.
+// version is set by the linker (-X github.com/assay-project/assay/cli.version=...); without it the
+// build information of the binary tells.
 var version = ""
 
-// Main runs the command line of this process with the parts of a catalog, and ends the process. It is called first in main.
+// Main runs the command line of this process with the parts of a catalog, and ends the process. It
+// is called first in main.
 func Main(catalog experiment.Catalog) {
 	sim.ChildMain(catalog.SimHandlers()) // a simulation runs in a child process of this program
 	a := &app{
@@ -40,7 +43,8 @@ func Main(catalog experiment.Catalog) {
 	a.process(os.Args[1:])
 }
 
-// process runs a command line as this whole process, under a supervisor where it needs one. It does not return.
+// process runs a command line as this whole process, under a supervisor where it needs one. It does
+// not return.
 func (a *app) process(args []string) {
 	if len(a.supervised(args)) > 0 {
 		os.Exit(a.selfSupervised(args))
@@ -48,7 +52,8 @@ func (a *app) process(args []string) {
 	exit(a.guarded(context.Background(), args))
 }
 
-// app is one use of the command line. Commands write to it, and not to the process, so that tests can use them.
+// app is one use of the command line. Commands write to it, and not to the process, so that tests
+// can use them.
 type app struct {
 	catalog        experiment.Catalog
 	stdin          io.Reader
@@ -57,7 +62,8 @@ type app struct {
 	clusters       clusters
 }
 
-// terminal says what f is. A terminal that does not tell its width has the 80 columns that all have.
+// terminal says what f is. A terminal that does not tell its width has the 80 columns that all
+// have.
 func terminal(f *os.File) report.Terminal {
 	fd := int(f.Fd())
 	if !term.IsTerminal(fd) {
@@ -83,8 +89,9 @@ func exitWith(code int) error {
 	return exitError(code)
 }
 
-// main runs one command and returns the exit code. An error of any kind is one line on standard error and exit 1; where
-// `run` or `check` was asked for a JSON object, it is that object on standard output, too.
+// main runs one command and returns the exit code. An error of any kind is one line on standard
+// error and exit 1; where `run` or `check` was asked for a JSON object, it is that object on
+// standard output, too.
 func (a *app) main(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
@@ -116,7 +123,8 @@ func wantsJSON(args []string) bool {
 	})
 }
 
-// guarded is main that survives a panic long enough to remove the cluster. The exit code is 1: a Go panic's own 2 would say "unknown".
+// guarded is main that survives a panic long enough to remove the cluster. The exit code is 1: a Go
+// panic's own 2 would say "unknown".
 func (a *app) guarded(ctx context.Context, args []string) (code int) {
 	defer func() {
 		if p := recover(); p != nil {

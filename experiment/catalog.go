@@ -14,7 +14,8 @@ import (
 	"github.com/assay-project/assay/nemesis"
 )
 
-// Catalog is what can be chosen. Standard returns ours; whoever has parts of his own appends them to its lists. It is a value: nothing is registered anywhere.
+// Catalog is what can be chosen. Standard returns ours; whoever has parts of his own appends them
+// to its lists. It is a value: nothing is registered anywhere.
 type Catalog struct {
 	// Program is the name of the binary, for commands that people are told to run. "": assay.
 	Program      string
@@ -28,11 +29,13 @@ type Catalog struct {
 type Workload struct {
 	Name string
 	Doc  string // one line
-	// Options are keys of --set that the workload takes beside the target's. Where both have a key, the target says what it may be.
+	// Options are keys of --set that the workload takes beside the target's. Where both have a key,
+	// the target says what it may be.
 	Options []harness.Option
 	// New makes the workload of one run.
 	New func(c WorkloadConfig) (harness.Workload, error)
-	// Judging says how its histories are judged, given what the configuration promises after what happened.
+	// Judging says how its histories are judged, given what the configuration promises after what
+	// happened.
 	Judging func(t contract.Terms) judge.Rules
 }
 
@@ -46,9 +49,11 @@ type WorkloadConfig struct {
 type Environment struct {
 	Name string
 	Doc  string // one line
-	// Virtual environments live in a synctest bubble: a run has a child process of its own, or is within a test.
+	// Virtual environments live in a synctest bubble: a run has a child process of its own, or is
+	// within a test.
 	Virtual bool
-	// New makes a cluster that is not started. The function that it returns closes what it opened; it may be nil.
+	// New makes a cluster that is not started. The function that it returns closes what it opened;
+	// it may be nil.
 	New func(c ClusterConfig) (harness.Cluster, func() error, error)
 	// Available says why no cluster can be started now. nil: one always can.
 	Available func(ctx context.Context) error
@@ -81,7 +86,8 @@ type Leftover struct {
 // Entry is something to choose, for `assay list`.
 type Entry struct{ Name, Doc string }
 
-// IsVirtual reports whether an environment lives in a synctest bubble. One that does not exist does not.
+// IsVirtual reports whether an environment lives in a synctest bubble. One that does not exist does
+// not.
 func (c Catalog) IsVirtual(env string) bool {
 	e, err := c.environment(env)
 	return err == nil && e.Virtual
@@ -134,7 +140,8 @@ func (c Catalog) TargetEntries() []Entry {
 	return all
 }
 
-// Options lists the keys of --set by name: those of the targets, and those of the workloads that no target has.
+// Options lists the keys of --set by name: those of the targets, and those of the workloads that no
+// target has.
 func (c Catalog) Options() []harness.Option {
 	var all []harness.Option
 	for _, t := range c.Targets {
@@ -163,7 +170,8 @@ type FaultEntry struct {
 	Envs []string
 }
 
-// FaultEntries lists the faults, with the environments that have the abilities for them with any target, in any of its modes.
+// FaultEntries lists the faults, with the environments that have the abilities for them with any
+// target, in any of its modes.
 func (c Catalog) FaultEntries() ([]FaultEntry, error) {
 	set, err := nemesis.NewSet(c.Faults...)
 	if err != nil {
@@ -190,8 +198,9 @@ func (c Catalog) FaultEntries() ([]FaultEntry, error) {
 	return all, nil
 }
 
-// idleClusters are clusters of all targets and modes that live in an environment. What cannot be made there (an environment that this machine lacks, a target that does
-// not run in it) has no abilities.
+// idleClusters are clusters of all targets and modes that live in an environment. What cannot be
+// made there (an environment that this machine lacks, a target that does not run in it) has no
+// abilities.
 func (c Catalog) idleClusters(env Environment) []harness.Cluster {
 	const nodes = 4 // enough for every role and shape
 	var all []harness.Cluster
@@ -210,7 +219,8 @@ func (c Catalog) idleClusters(env Environment) []harness.Cluster {
 	return all
 }
 
-// spellable leaves what can be written: a role may be there only as the default of a fault without one, and a shape may be combined.
+// spellable leaves what can be written: a role may be there only as the default of a fault without
+// one, and a shape may be combined.
 func spellable(set *nemesis.Set, info nemesis.Info) nemesis.Info {
 	can := func(text string) bool {
 		_, err := set.Parse(text)

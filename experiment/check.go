@@ -8,7 +8,8 @@ import (
 	"github.com/assay-project/assay/nemesis"
 )
 
-// check says what is wrong with a catalog, whoever put it together: entries that cannot be told apart, or that lack what they need.
+// check says what is wrong with a catalog, whoever put it together: entries that cannot be told
+// apart, or that lack what they need.
 func (c Catalog) check() error {
 	if err := checkAll("target", c.Targets, func(t *target.Target) (string, error) {
 		if t == nil {

@@ -11,7 +11,8 @@ import (
 	"github.com/assay-project/assay/harness/target"
 )
 
-// A catalog that somebody put together wrongly is refused with a sentence, and not with a panic in the middle of a run.
+// A catalog that somebody put together wrongly is refused with a sentence, and not with a panic in
+// the middle of a run.
 func TestBadCatalogsAreRefused(t *testing.T) {
 	whole := Standard()
 	other := func(change func(t *target.Target)) func(*Catalog) {

@@ -17,7 +17,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// recordedBy writes a run with a small history and the manifest of a default experiment, as changed.
+// recordedBy writes a run with a small history and the manifest of a default experiment, as
+// changed.
 func recordedBy(t *testing.T, change func(m *harness.Manifest)) (dir string) {
 	t.Helper()
 	p, err := Standard().prepare(Default())
@@ -36,7 +37,8 @@ func recordedBy(t *testing.T, change func(m *harness.Manifest)) (dir string) {
 	return run.Dir()
 }
 
-// A run that was made by a program with other parts is not judged by what is left of it: the error names what is missing.
+// A run that was made by a program with other parts is not judged by what is left of it: the error
+// names what is missing.
 func TestMissingParts(t *testing.T) {
 	for _, c := range []struct {
 		change func(m *harness.Manifest)
@@ -69,7 +71,8 @@ func TestMissingParts(t *testing.T) {
 	}
 }
 
-// A target that would write options into the manifest which `assay check` does not find again is refused before the run.
+// A target that would write options into the manifest which `assay check` does not find again is
+// refused before the run.
 func TestUnlistedOption(t *testing.T) {
 	c := Standard()
 	c.Targets = append(c.Targets, &target.Target{

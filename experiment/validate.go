@@ -37,7 +37,8 @@ type prepared struct {
 	plan     harness.Plan
 }
 
-// Validate says what is wrong with a spec, in a sentence that says what to do; nil when it can be run.
+// Validate says what is wrong with a spec, in a sentence that says what to do; nil when it can be
+// run.
 func (c Catalog) Validate(s Spec) error {
 	_, err := c.prepare(s)
 	return err
@@ -58,7 +59,8 @@ func (c Catalog) prepare(s Spec) (*prepared, error) {
 	return p, p.checkAbilities()
 }
 
-// choose finds the parts that a spec names, and the options in force. A part that panics is an error.
+// choose finds the parts that a spec names, and the options in force. A part that panics is an
+// error.
 func (c Catalog) choose(s Spec) (p *prepared, err error) {
 	defer harness.Guard("a part of the catalog", &err)
 	if err := c.check(); err != nil {
@@ -140,7 +142,8 @@ func (p *prepared) setOptions() error {
 	return err
 }
 
-// unknownOption is the error of a key that neither the target nor the workload has. A bad mode is the better reason.
+// unknownOption is the error of a key that neither the target nor the workload has. A bad mode is
+// the better reason.
 func (p *prepared) unknownOption(key string) error {
 	if _, err := p.target.Effective(target.Config{Mode: p.config.Mode, Nodes: p.Nodes}); err != nil {
 		return err
@@ -199,7 +202,8 @@ func (p *prepared) makePlan() (harness.Plan, error) {
 	return *p.Plan.Plan, nil
 }
 
-// checkAbilities refuses what the environment cannot do: the target itself, and faults that it has no ability for.
+// checkAbilities refuses what the environment cannot do: the target itself, and faults that it has
+// no ability for.
 func (p *prepared) checkAbilities() error {
 	c, err := p.idleCluster()
 	if err != nil {

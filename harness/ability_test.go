@@ -36,7 +36,8 @@ func (c *composed) Parts() []any { return c.parts }
 
 func (c *listed) Parts() []any { return append(slices.Clone(c.parts), c) }
 
-// An ability of a composed cluster is that of the first of its parts that has it. Its own type says nothing, unless it lists itself.
+// An ability of a composed cluster is that of the first of its parts that has it. Its own type says
+// nothing, unless it lists itself.
 func TestCan(t *testing.T) {
 	c := &composed{parts: []any{killPart{}, groupPart{name: "a"}, nil, "text", groupPart{name: "b"}}}
 	k, ok := harness.Can[harness.Killer](c)
@@ -93,7 +94,8 @@ func (p *perPartition) State(_ context.Context, group int, n harness.NodeID) (ha
 	return s, nil
 }
 
-// A node may be in several groups, with another role in each: the engine asks for each by its group, over the parts of a composed cluster too.
+// A node may be in several groups, with another role in each: the engine asks for each by its
+// group, over the parts of a composed cluster too.
 func TestNodesInSeveralGroups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		groups := &perPartition{}

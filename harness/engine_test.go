@@ -15,7 +15,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// What the engine does for a workload that it knows nothing of: a register that is read, written and compared.
+// What the engine does for a workload that it knows nothing of: a register that is read, written
+// and compared.
 
 // Functions of the register.
 const (
@@ -163,7 +164,8 @@ func TestAnswersAreRecorded(t *testing.T) {
 	})
 }
 
-// A failed read has certainly changed nothing: it is fail, and its process lives on. A failed write may have happened: it is info, and its process is replaced.
+// A failed read has certainly changed nothing: it is fail, and its process lives on. A failed write
+// may have happened: it is info, and its process is replaced.
 func TestFailedReadsAndWrites(t *testing.T) {
 	for _, c := range []struct {
 		f     string
@@ -215,7 +217,8 @@ func TestFailedReadsAndWrites(t *testing.T) {
 	}
 }
 
-// A result that the workload does not expect would be lost in silence: it ends the run, and the error says what to do about it.
+// A result that the workload does not expect would be lost in silence: it ends the run, and the
+// error says what to do about it.
 func TestUndeclaredAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		f      string
@@ -269,7 +272,8 @@ func TestDeclaredAnswers(t *testing.T) {
 	})
 }
 
-// An op that the workload did not declare is a mistake of the workload: nobody knows what its failure means.
+// An op that the workload did not declare is a mistake of the workload: nobody knows what its
+// failure means.
 func TestUndeclaredFunctions(t *testing.T) {
 	answer := func(_ context.Context, op histories.Op) (histories.Op, error) { return op, nil }
 	swap := asking("swap", 5)

@@ -17,8 +17,9 @@ const (
 	attemptTimeout = 10 * time.Second // one try
 )
 
-// finals makes the final reads of the workload, stage by stage. Each is one fresh process that reads in as many steps as it takes. What cannot be read
-// within finalTimeout stays incomplete in the history, for the checkers to see.
+// finals makes the final reads of the workload, stage by stage. Each is one fresh process that
+// reads in as many steps as it takes. What cannot be read within finalTimeout stays incomplete in
+// the history, for the checkers to see.
 func (r *run) finals(ctx context.Context) error {
 	stages := r.t.Workload.Finals(r.t.Cluster)
 	for _, reads := range stages {
@@ -94,8 +95,8 @@ func (r *run) readOne(ctx context.Context, read FinalRead) error {
 	return nil
 }
 
-// readStep asks once, and moves read.Op to what comes next. done: that was all, or the process cannot go on. progressed: the next step is
-// another one. The error is the harness's.
+// readStep asks once, and moves read.Op to what comes next. done: that was all, or the process
+// cannot go on. progressed: the next step is another one. The error is the harness's.
 func (r *run) readStep(ctx context.Context, client Client, read *FinalRead) (done, progressed bool, err error) {
 	f, ok := r.functions[read.Op.F]
 	if !ok {

@@ -30,7 +30,8 @@ func (r *result) asked(f string) (values []int64) {
 	return values
 }
 
-// A stage of final reads begins when the one before it has ended; those of one stage run side by side, as many as there are clients, each by a fresh process.
+// A stage of final reads begins when the one before it has ended; those of one stage run side by
+// side, as many as there are clients, each by a fresh process.
 func TestFinalsComeInStages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		functions := []harness.Function{{Name: "first", ReadOnly: true}, {Name: "second", ReadOnly: true}, {Name: write}}
@@ -75,7 +76,8 @@ func (r *result) gaps(f string) (gaps []time.Duration) {
 	return gaps
 }
 
-// Without progress the engine waits before it asks again, longer each time; whatever asks for something else is progress.
+// Without progress the engine waits before it asks again, longer each time; whatever asks for
+// something else is progress.
 func TestFinalsWaitWithoutProgress(t *testing.T) {
 	again := func(times int, change func(*histories.Op)) func(asked, answer histories.Op) (histories.Op, bool) {
 		return func(asked, _ histories.Op) (histories.Op, bool) {
@@ -119,7 +121,8 @@ func TestFinalsWaitWithoutProgress(t *testing.T) {
 	})
 }
 
-// A final read that fails is asked again by the same process, and after an answer the waits begin anew; a failed write may have happened, and ends it.
+// A final read that fails is asked again by the same process, and after an answer the waits begin
+// anew; a failed write may have happened, and ends it.
 func TestFinalsThatFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fails := []int{2, 1}

@@ -1,6 +1,7 @@
 // Package harness runs one test: cluster + workload + nemesis -> history -> verdict.
 //
-// It knows neither an environment nor a system: those come to it as a Cluster with whatever abilities it has.
+// It knows neither an environment nor a system: those come to it as a Cluster with whatever
+// abilities it has.
 package harness
 
 import (
@@ -15,41 +16,47 @@ import (
 // NodeID names a node, "n1", "n2", ...
 type NodeID string
 
-// Cluster is the system under test in its environment. What it can do beyond this is asked with Can, before the run. Methods may be
-// called concurrently.
+// Cluster is the system under test in its environment. What it can do beyond this is asked with
+// Can, before the run. Methods may be called concurrently.
 type Cluster interface {
 	// Nodes are all nodes in order; the slice is the caller's.
 	Nodes() []NodeID
 	// Start brings every node up and returns when the cluster can be used.
 	Start(ctx context.Context) error
-	// Open returns a new client for a process. The process uses it for one op at a time and closes it.
+	// Open returns a new client for a process. The process uses it for one op at a time and closes
+	// it.
 	Open(ctx context.Context, process int) (Client, error)
-	// Stop ends all nodes and removes what the environment made. It also works after a failed Start, and twice.
+	// Stop ends all nodes and removes what the environment made. It also works after a failed
+	// Start, and twice.
 	Stop(ctx context.Context) error
 }
 
 // Client executes ops of one process. It is used by one goroutine.
 type Client interface {
-	// Invoke does op and returns it with its results. A nil error means ok; ErrWeak weak; ErrNotApplied fail; any other error info.
-	// ctx carries the op's deadline.
+	// Invoke does op and returns it with its results. A nil error means ok; ErrWeak weak;
+	// ErrNotApplied fail; any other error info. ctx carries the op's deadline.
 	Invoke(ctx context.Context, op histories.Op) (histories.Op, error)
 	// Close drops the connection; nothing buffered is sent afterwards.
 	Close() error
 }
 
 var (
-	// ErrWeak is returned (wrapped, with the system's reason) when the system stored the op but said that it did not reach the promised copies or disks.
+	// ErrWeak is returned (wrapped, with the system's reason) when the system stored the op but
+	// said that it did not reach the promised copies or disks.
 	ErrWeak = errors.New("stored, but not as promised")
-	// ErrNotApplied is returned (wrapped) when the op certainly did not happen and never will, in any of its attempts.
+	// ErrNotApplied is returned (wrapped) when the op certainly did not happen and never will, in
+	// any of its attempts.
 	ErrNotApplied = errors.New("not applied")
 	// ErrUnsupported is returned (wrapped) when the environment lacks an ability.
 	ErrUnsupported = errors.New("not supported")
 	// ErrUnsafePromote is returned (wrapped) by Promoter when the promote needs force.
 	ErrUnsafePromote = errors.New("promote is not safe")
-	// ErrNeverSafe is returned (wrapped together with ErrUnsafePromote) when waiting can't make the promote safe, e.g. with a single copy.
+	// ErrNeverSafe is returned (wrapped together with ErrUnsafePromote) when waiting can't make the
+	// promote safe, e.g. with a single copy.
 	ErrNeverSafe = errors.New("promote can never be safe")
-	// ErrNodeExited is returned (wrapped, with what the node said) by Boot when the node started and ended by itself, e.g. because its log
-	// is damaged: that is the system's doing, any other error of Boot is the harness's.
+	// ErrNodeExited is returned (wrapped, with what the node said) by Boot when the node started
+	// and ended by itself, e.g. because its log is damaged: that is the system's doing, any other
+	// error of Boot is the harness's.
 	ErrNodeExited = errors.New("the node ended by itself")
 )
 
@@ -64,7 +71,8 @@ type Undo func(ctx context.Context) (Effect, error)
 
 // Killer stops and starts processes.
 type Killer interface {
-	// Kill ends the process at once (SIGKILL); what it wrote stays (the page cache is the machine's).
+	// Kill ends the process at once (SIGKILL); what it wrote stays (the page cache is the
+	// machine's).
 	Kill(ctx context.Context, n NodeID) (Effect, error)
 	// Shutdown ends it in the ordinary way (SIGTERM).
 	Shutdown(ctx context.Context, n NodeID) (Effect, error)
@@ -72,7 +80,8 @@ type Killer interface {
 	Boot(ctx context.Context, n NodeID) error
 }
 
-// PowerCutter kills the machine: unsynced bytes and directory entries are lost. Boot starts it again.
+// PowerCutter kills the machine: unsynced bytes and directory entries are lost. Boot starts it
+// again.
 type PowerCutter interface {
 	CutPower(ctx context.Context, n NodeID) (Effect, error)
 }
@@ -102,19 +111,21 @@ type Rule struct {
 	DelayMax time.Duration
 }
 
-// Network shapes traffic. Several sets of rules may be active at once. The effect counts packets dropped or delayed.
+// Network shapes traffic. Several sets of rules may be active at once. The effect counts packets
+// dropped or delayed.
 type Network interface {
 	Shape(ctx context.Context, rules []Rule) (Undo, error)
 }
 
-// ClientShaper is a Network that may be able to shape the links between client processes and nodes too.
+// ClientShaper is a Network that may be able to shape the links between client processes and nodes
+// too.
 type ClientShaper interface {
 	Network
 	ShapesClients() bool
 }
 
-// TopicMaker creates the topic that clients opened afterwards write and read. It succeeds when the topic can be used, and when there is
-// one already.
+// TopicMaker creates the topic that clients opened afterwards write and read. It succeeds when the
+// topic can be used, and when there is one already.
 type TopicMaker interface {
 	CreateTopic(ctx context.Context, name string, partitions int) error
 }
@@ -142,12 +153,15 @@ type NodeState struct {
 	Detail    string // whatever helps a person
 }
 
-// Groups tells how nodes form replication groups and who leads. A group is a set of nodes that replicates one log; a node may be in several, with a role
-// in each. Partition p of a workload's topic lives in group p mod the number of groups.
+// Groups tells how nodes form replication groups and who leads. A group is a set of nodes that
+// replicates one log; a node may be in several, with a role in each. Partition p of a workload's
+// topic lives in group p mod the number of groups.
 type Groups interface {
-	// Groups lists the members of each group; without groups, one that holds all. The numbers of groups stay the same during a run.
+	// Groups lists the members of each group; without groups, one that holds all. The numbers of
+	// groups stay the same during a run.
 	Groups() [][]NodeID
-	// State asks a node for its part in a group. An unreachable node is a state with Up false, not an error.
+	// State asks a node for its part in a group. An unreachable node is a state with Up false, not
+	// an error.
 	State(ctx context.Context, group int, n NodeID) (NodeState, error)
 }
 
@@ -162,7 +176,8 @@ type Promotion struct {
 
 // Promoter makes a node the leader, as an operator would.
 type Promoter interface {
-	// Promote picks the node itself when n is empty. Without force an unsafe promote is ErrUnsafePromote.
+	// Promote picks the node itself when n is empty. Without force an unsafe promote is
+	// ErrUnsafePromote.
 	Promote(ctx context.Context, group int, n NodeID, force bool) (Promotion, error)
 }
 
@@ -189,23 +204,26 @@ type Generator interface {
 	Observe(c Context, op histories.Op)
 }
 
-// Workload is what is done to a cluster. How its histories are judged is said beside it: see checker/judge.
+// Workload is what is done to a cluster. How its histories are judged is said beside it: see
+// checker/judge.
 type Workload interface {
 	Name() string
 	// Functions are all functions that its ops have (Op.F), those of Generator and of Finals.
 	Functions() []Function
-	// Setup makes what the load needs (topics), unless it is there. It may be called again under load.
+	// Setup makes what the load needs (topics), unless it is there. It may be called again under
+	// load.
 	Setup(ctx context.Context, c Cluster) error
 	Generator(seed uint64) Generator
-	// Finals are the reads to make after the recovery, in stages: a stage begins when the one before it has ended. Those of one stage run side by side,
-	// each by a fresh process.
+	// Finals are the reads to make after the recovery, in stages: a stage begins when the one
+	// before it has ended. Those of one stage run side by side, each by a fresh process.
 	Finals(c Cluster) [][]FinalRead
 }
 
 // Function says what the engine does with the ops of one function of a workload.
 type Function struct {
 	Name string // Op.F
-	// ReadOnly: the op changes nothing, so that one without an answer has certainly failed. Any other whose fate is not known is info.
+	// ReadOnly: the op changes nothing, so that one without an answer has certainly failed. Any
+	// other whose fate is not known is info.
 	ReadOnly bool
 	// Answer says which fields of the client's answer are recorded with ok and weak; the node
 	// always is. An answer that changes another field, or the partition or the position that was
@@ -239,23 +257,26 @@ type Fault interface {
 	Name() string
 	// Supports says, before the run, why c cannot be hurt so; nil when it can.
 	Supports(c Cluster) error
-	// Draw picks the victims among the nodes of c as they are now; at.Pick is its only randomness. An error that wraps ErrNotNow means that
-	// the strike has to wait.
+	// Draw picks the victims among the nodes of c as they are now; at.Pick is its only randomness.
+	// An error that wraps ErrNotNow means that the strike has to wait.
 	Draw(ctx context.Context, c Cluster, at Strike) ([]NodeID, error)
-	// Inject hurts nodes. The Undo ends it and returns the effect, also what an instant did (a kill); whoever injects calls it on every
-	// way out. An Undo that comes with an error is called too.
+	// Inject hurts nodes. The Undo ends it and returns the effect, also what an instant did (a
+	// kill); whoever injects calls it on every way out. An Undo that comes with an error is called
+	// too.
 	Inject(ctx context.Context, s Stage, at Strike, nodes []NodeID) (Undo, error)
 }
 
-// ErrNotNow is returned (wrapped, with the reason) by Draw when the strike is not possible at the moment.
+// ErrNotNow is returned (wrapped, with the reason) by Draw when the strike is not possible at the
+// moment.
 var ErrNotNow = errors.New("not possible now")
 
 // Nemesis carries out a plan of faults.
 type Nemesis interface {
 	// Supports says, before the run, why c cannot be hurt so; nil when it can.
 	Supports(c Cluster) error
-	// Run strikes until its plan is over or ctx ends, and heals everything before it returns, whatever happens. It returns only
-	// errors of the harness and the environment: what the system under test did wrong is recorded. It is called once.
+	// Run strikes until its plan is over or ctx ends, and heals everything before it returns,
+	// whatever happens. It returns only errors of the harness and the environment: what the system
+	// under test did wrong is recorded. It is called once.
 	Run(ctx context.Context, s Stage) error
 	// Now names the faults that are on. It may be called while Run runs.
 	Now() []string
@@ -268,11 +289,13 @@ type Stage struct {
 	Record func(histories.Op) (histories.Op, error)
 	// Start is when the load started: the zero of Strike.At.
 	Start time.Time
-	// Clients is the number of client processes in use at one time; process p is replaced by p+Clients.
+	// Clients is the number of client processes in use at one time; process p is replaced by
+	// p+Clients.
 	Clients int
 	// Processes returns the clients' processes in use now.
 	Processes func() []int
-	// Restore makes again what the workload needs (topics), for when every disk of a group was lost; nil when there is nothing to make.
+	// Restore makes again what the workload needs (topics), for when every disk of a group was
+	// lost; nil when there is nothing to make.
 	Restore func(ctx context.Context) error
 	Logger  *slog.Logger
 }

@@ -27,8 +27,9 @@ func undeclared(w Workload, f string) error {
 	return fmt.Errorf("the workload %s made an op %q, which is none of its Functions", w.Name(), f)
 }
 
-// invoke executes an op that was recorded as invoked, and returns its completion, not yet recorded. A panic of the client makes it
-// info, also for a read, and is an error of the harness; so is an answer that cannot be recorded.
+// invoke executes an op that was recorded as invoked, and returns its completion, not yet recorded.
+// A panic of the client makes it info, also for a read, and is an error of the harness; so is an
+// answer that cannot be recorded.
 func invoke(ctx context.Context, c Client, f Function, op histories.Op) (done histories.Op, crash error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -47,8 +48,8 @@ func invoke(ctx context.Context, c Client, f Function, op histories.Op) (done hi
 	return done, crash
 }
 
-// classify says what an op's error means. Whatever is not known for certain is info; only a read changes nothing, so that one
-// without an answer has certainly failed.
+// classify says what an op's error means. Whatever is not known for certain is info; only a read
+// changes nothing, so that one without an answer has certainly failed.
 func (f Function) classify(err error) histories.Type {
 	switch {
 	case err == nil:

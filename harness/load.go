@@ -9,10 +9,12 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// loadStream separates the random numbers of the schedule from others that derive from the same seed.
+// loadStream separates the random numbers of the schedule from others that derive from the same
+// seed.
 const loadStream = 0x6c6f6164
 
-// load is the load phase. Everything in it belongs to the goroutine that calls Run; the workers and the nemesis post to it.
+// load is the load phase. Everything in it belongs to the goroutine that calls Run; the workers and
+// the nemesis post to it.
 type load struct {
 	r       *run
 	start   time.Time
@@ -34,7 +36,8 @@ type load struct {
 
 func (l *load) counts() histories.OpCounts { return l.ops }
 
-// loadPhase generates load and lets the nemesis strike for Test.Time, then waits for what is open and for everything to be healed.
+// loadPhase generates load and lets the nemesis strike for Test.Time, then waits for what is open
+// and for everything to be healed.
 func (r *run) loadPhase(ctx context.Context) error {
 	l := r.newLoad(ctx)
 	r.load = l
@@ -109,8 +112,9 @@ func (l *load) processes() []int {
 	return all
 }
 
-// drive issues the ops. Op i is due at a random moment of the i-th interval of 1/rate, whether or not the system keeps up (an open loop): when
-// every process is busy then, it is counted as starved and not invoked.
+// drive issues the ops. Op i is due at a random moment of the i-th interval of 1/rate, whether or
+// not the system keeps up (an open loop): when every process is busy then, it is counted as starved
+// and not invoked.
 func (l *load) drive(ctx context.Context) {
 	interval := float64(time.Second) / l.r.t.Rate
 	for i := 0; ; i++ {
@@ -126,8 +130,9 @@ func (l *load) drive(ctx context.Context) {
 	}
 }
 
-// wait handles whatever comes in until a time since the start of the load. It reports whether the load may go on. Completions wait for the time that
-// they can matter: workers have room to leave them, and waking up for each would be a twentieth of a simulation's work.
+// wait handles whatever comes in until a time since the start of the load. It reports whether the
+// load may go on. Completions wait for the time that they can matter: workers have room to leave
+// them, and waking up for each would be a twentieth of a simulation's work.
 func (l *load) wait(ctx context.Context, until time.Duration) bool {
 	for {
 		now := time.Since(l.start)
@@ -167,7 +172,8 @@ func (l *load) takeCompletions() {
 	}
 }
 
-// nemesisEnded takes the nemesis' result. Its channel is nil from then on, so that it is not selected again.
+// nemesisEnded takes the nemesis' result. Its channel is nil from then on, so that it is not
+// selected again.
 func (l *load) nemesisEnded(err error, ok bool) {
 	l.nemesis = nil
 	if ok {
@@ -217,8 +223,8 @@ func (l *load) complete(c completion) {
 	l.gen.Observe(Context{Now: time.Since(l.start), Process: c.op.Process}, c.op)
 }
 
-// drain waits for open ops, at most as long as one may take; then it ends their contexts. What does not return even then is open for good:
-// nothing more is recorded of it.
+// drain waits for open ops, at most as long as one may take; then it ends their contexts. What does
+// not return even then is open for good: nothing more is recorded of it.
 func (l *load) drain(ctx context.Context) {
 	if !l.r.interrupted(ctx) && l.err == nil {
 		l.collect(ctx, l.r.t.OpTimeout)
@@ -312,7 +318,8 @@ func (l *load) stopNemesis() {
 	}
 }
 
-// leaked waits until every worker has ended, which a client that ignores its context can prevent for ever.
+// leaked waits until every worker has ended, which a client that ignores its context can prevent
+// for ever.
 func (r *run) leaked() error {
 	if r.load == nil {
 		return nil

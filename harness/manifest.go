@@ -2,12 +2,12 @@ package harness
 
 import "time"
 
-// ManifestFormat is the version of Manifest's JSON form and of the history beside it. Format 1, which is read too, has a history without events
-// (histories.Event).
+// ManifestFormat is the version of Manifest's JSON form and of the history beside it. Format 1,
+// which is read too, has a history without events (histories.Event).
 const ManifestFormat = 2
 
-// Manifest says what a run is, completely enough to judge its history again and to run it again. It is written before the run
-// starts (histories.ManifestFile).
+// Manifest says what a run is, completely enough to judge its history again and to run it again. It
+// is written before the run starts (histories.ManifestFile).
 type Manifest struct {
 	Format   int         `json:"format"` // ManifestFormat
 	Versions Versions    `json:"versions"`

@@ -14,7 +14,8 @@ type notebook struct {
 	ops histories.History
 }
 
-// record writes an op of the harness or its nemesis into the history: one made by histories.NewInject and its like.
+// record writes an op of the harness or its nemesis into the history: one made by
+// histories.NewInject and its like.
 func (r *run) record(op histories.Op) (histories.Op, error) {
 	op.Process, op.Type = histories.NemesisProcess, histories.Info
 	op, err := r.t.Recorder.Record(op)

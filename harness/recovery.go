@@ -12,16 +12,19 @@ import (
 
 const (
 	recoveryPoll = 200 * time.Millisecond
-	// settle is how long a group whose leader serves nobody must stay so, beside a follower that it refuses, before that counts as its final state.
+	// settle is how long a group whose leader serves nobody must stay so, beside a follower that it
+	// refuses, before that counts as its final state.
 	settle = 5 * time.Second
 	// againTimeout bounds setting the workload up again.
 	againTimeout = 20 * time.Second
 )
 
-// recovery waits until every group is well again, notes whether that was reached, and who leads which partition.
+// recovery waits until every group is well again, notes whether that was reached, and who leads
+// which partition.
 //
-// A group is well when its leader serves and every other member has caught up. Where the configuration permits divergence, a member that its
-// leader refuses is as well as it can be, and so is a leader that can confirm its log to nobody but refused followers.
+// A group is well when its leader serves and every other member has caught up. Where the
+// configuration permits divergence, a member that its leader refuses is as well as it can be, and
+// so is a leader that can confirm its log to nobody but refused followers.
 func (r *run) recovery(ctx context.Context) error {
 	g, ok := Can[Groups](r.t.Cluster)
 	if !ok {
@@ -73,8 +76,9 @@ func (r *run) noteRecovery(how string) error {
 	return r.note(op)
 }
 
-// setUpAgain makes what the workload needs once more. Where every disk of a group was lost, one after the other, its topics may be gone, and without them no final read
-// would show what was lost with them.
+// setUpAgain makes what the workload needs once more. Where every disk of a group was lost, one
+// after the other, its topics may be gone, and without them no final read would show what was lost
+// with them.
 func (r *run) setUpAgain(ctx context.Context) {
 	if len(histories.EventsOf(r.nemesisOps()).Strikes) == 0 {
 		return
@@ -117,8 +121,8 @@ func (w *watch) look(ctx context.Context) ([]string, error) {
 	return unwell, nil
 }
 
-// wellness returns why a group is not well, and whether its leader serves. A leader that does not serve is a reason unless a follower is
-// refused with permission.
+// wellness returns why a group is not well, and whether its leader serves. A leader that does not
+// serve is a reason unless a follower is refused with permission.
 func wellness(states []NodeState, diverge bool) (reasons []string, serving bool) {
 	lead, ok := LeaderOf(states)
 	if !ok {

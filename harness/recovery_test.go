@@ -15,7 +15,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// A cluster that is not well in time is a finding, not an error, and the final reads are tried all the same.
+// A cluster that is not well in time is a finding, not an error, and the final reads are tried all
+// the same.
 func TestRecoveryNotReached(t *testing.T) {
 	for says, unwell := range map[string]func(s harness.NodeState) harness.NodeState{
 		"group 0: n2 does not answer (gone)": func(s harness.NodeState) harness.NodeState {
@@ -58,7 +59,8 @@ func TestRecoveryNotReached(t *testing.T) {
 	}
 }
 
-// With divergence permitted, a refused follower is as well as it can be, and so is the leader that it keeps from serving.
+// With divergence permitted, a refused follower is as well as it can be, and so is the leader that
+// it keeps from serving.
 func TestRecoveryWithDivergence(t *testing.T) {
 	refused := func(s harness.NodeState) harness.NodeState {
 		if s.Node == "n3" {
@@ -103,7 +105,8 @@ func values(h histories.Reader) func(func(histories.Op) bool) {
 	}
 }
 
-// A final read goes on in chunks, by one process, until the committed end, and is tried again when it fails.
+// A final read goes on in chunks, by one process, until the committed end, and is tried again when
+// it fails.
 func TestFinalReadsInChunks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tries atomic.Int64

@@ -9,11 +9,13 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// Run carries out t: it starts the cluster, loads and hurts it, heals everything, waits until it is well again, reads every partition and
-// every replica to its end, and stops it. On every way out (the end, an error, a panic, ctx) the nemesis has healed what it hurt and the cluster is stopped.
+// Run carries out t: it starts the cluster, loads and hurts it, heals everything, waits until it is
+// well again, reads every partition and every replica to its end, and stops it. On every way out
+// (the end, an error, a panic, ctx) the nemesis has healed what it hurt and the cluster is stopped.
 //
-// An error means that the harness or the environment failed and nothing can be said about the system; the history holds what was recorded until
-// then. That the system under test misbehaved is never an error, and neither is an interruption: see Execution.
+// An error means that the harness or the environment failed and nothing can be said about the
+// system; the history holds what was recorded until then. That the system under test misbehaved is
+// never an error, and neither is an interruption: see Execution.
 //
 // Inside a synctest bubble ctx must have been made inside it.
 func Run(ctx context.Context, t Test) (ex Execution, err error) {

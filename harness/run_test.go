@@ -41,7 +41,8 @@ func stock(t *testing.T) *nemesis.Set {
 	return set
 }
 
-// run runs a test on c in the bubble of the caller: 20 s at 100 ops/s by 4 clients, unless change says otherwise.
+// run runs a test on c in the bubble of the caller: 20 s at 100 ops/s by 4 clients, unless change
+// says otherwise.
 func run(ctx context.Context, t *testing.T, c harness.Cluster, faults string, change func(*harness.Test)) result {
 	t.Helper()
 	w, err := log.New(log.Config{Partitions: 2})
@@ -137,7 +138,8 @@ func TestRate(t *testing.T) {
 	})
 }
 
-// When every process is busy, what is due is counted and not invoked: the schedule does not wait for the system.
+// When every process is busy, what is due is counted and not invoked: the schedule does not wait
+// for the system.
 func TestStarved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := run(t.Context(), t, fakecluster.New(fakecluster.Options{Latency: time.Second}, 1), "none", nil)
@@ -165,7 +167,8 @@ func TestSeedDecides(t *testing.T) {
 	require.NotEqual(t, values[0], values[2])
 }
 
-// Each error has its class; a process is retired by info, and by nothing else, and a failed read is fail whatever its error.
+// Each error has its class; a process is retired by info, and by nothing else, and a failed read is
+// fail whatever its error.
 func TestClasses(t *testing.T) {
 	boom := errors.New("connection reset")
 	for _, c := range []struct {
@@ -224,7 +227,8 @@ func TestClasses(t *testing.T) {
 	}
 }
 
-// An op that takes longer than its timeout is info, and its process is replaced by one of its own slot.
+// An op that takes longer than its timeout is info, and its process is replaced by one of its own
+// slot.
 func TestOpTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := fakecluster.New(fakecluster.Options{}, 1)

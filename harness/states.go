@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// GroupOf returns the group in which a partition lives, of the given number of groups: partition p lives in group p mod groups.
+// GroupOf returns the group in which a partition lives, of the given number of groups: partition p
+// lives in group p mod groups.
 func GroupOf(part int32, groups int) int {
 	if groups <= 1 || part < 0 {
 		return 0
@@ -18,8 +19,8 @@ func GroupOf(part int32, groups int) int {
 // stateTimeout bounds the question for one node's state.
 const stateTimeout = 3 * time.Second
 
-// States asks nodes of a group all at once, and returns their states in the same order. A node that does not answer within 3 s is a state
-// with Up false.
+// States asks nodes of a group all at once, and returns their states in the same order. A node that
+// does not answer within 3 s is a state with Up false.
 func States(ctx context.Context, g Groups, group int, nodes []NodeID) ([]NodeState, error) {
 	states := make([]NodeState, len(nodes))
 	errs := make([]error, len(nodes))
@@ -45,7 +46,8 @@ func States(ctx context.Context, g Groups, group int, nodes []NodeID) ([]NodeSta
 	return states, nil
 }
 
-// LeaderOf returns the leader among the states of one group: of several that say they lead, the one of the greatest epoch.
+// LeaderOf returns the leader among the states of one group: of several that say they lead, the one
+// of the greatest epoch.
 func LeaderOf(states []NodeState) (NodeState, bool) {
 	var lead NodeState
 	found := false

@@ -11,7 +11,8 @@ import (
 
 // Test is one experiment. Cluster, Workload, Recorder, Time, Rate and Clients are required.
 type Test struct {
-	// Seed decides every random choice of the load. The choices of the faults are in the Nemesis' plan.
+	// Seed decides every random choice of the load. The choices of the faults are in the Nemesis'
+	// plan.
 	Seed     uint64
 	Cluster  Cluster // started and stopped by Run
 	Workload Workload
@@ -20,20 +21,23 @@ type Test struct {
 	Time    time.Duration
 	Rate    float64 // ops per second, sends and reads together
 	Clients int     // processes at one time
-	// Recovery bounds the wait for the cluster to be well again after the faults; 0 means DefaultRecovery.
+	// Recovery bounds the wait for the cluster to be well again after the faults; 0 means
+	// DefaultRecovery.
 	Recovery time.Duration
 	// OpTimeout bounds one op under load; 0 means DefaultOpTimeout.
 	OpTimeout time.Duration
-	// Divergence reports whether the configuration permits a replica of a group to stay refused by its leader, given what the nemesis did so far
-	// (its ops of the history). nil: never.
+	// Divergence reports whether the configuration permits a replica of a group to stay refused by
+	// its leader, given what the nemesis did so far (its ops of the history). nil: never.
 	Divergence func(nemesis histories.Reader, group int) bool
 	// Recorder gets every op. Its clock should start with Run.
 	Recorder *histories.Recorder
 	Logger   *slog.Logger // nil: nothing is logged
-	// OnProgress is called about once a second from one goroutine at a time. It must not wait for anything in a synctest bubble.
+	// OnProgress is called about once a second from one goroutine at a time. It must not wait for
+	// anything in a synctest bubble.
 	OnProgress func(Progress)
-	// Stop is polled from several goroutines; when it reports true the run ends early, healed and stopped. It is how the world outside
-	// a synctest bubble interrupts a run inside one. nil: never.
+	// Stop is polled from several goroutines; when it reports true the run ends early, healed and
+	// stopped. It is how the world outside a synctest bubble interrupts a run inside one. nil:
+	// never.
 	Stop func() bool
 }
 
@@ -116,13 +120,15 @@ type Progress struct {
 // Execution is what a run did. What it means is for package judge to say.
 type Execution struct {
 	Ops histories.OpCounts // under load
-	// Interrupted: ctx ended or Stop asked for it before the load was over; there was no recovery and there are no final reads.
+	// Interrupted: ctx ended or Stop asked for it before the load was over; there was no recovery
+	// and there are no final reads.
 	Interrupted bool
 	// Recovered: the cluster was well again within the bound. Why it was not is in Unwell.
 	Recovered bool
 	Unwell    string
 	// Starved counts ops that were due while every process was busy; they were never invoked.
 	Starved int64
-	// Took is the time of the whole run, by the clock of package time: virtual inside a synctest bubble.
+	// Took is the time of the whole run, by the clock of package time: virtual inside a synctest
+	// bubble.
 	Took time.Duration
 }

@@ -171,8 +171,8 @@ func (d deaf) Invoke(context.Context, histories.Op) (histories.Op, error) {
 	return histories.Op{}, nil
 }
 
-// A client that does not return, even when its context has ended, is an error of the harness; its op stays open, and what it says
-// later is not recorded.
+// A client that does not return, even when its context has ended, is an error of the harness; its
+// op stays open, and what it says later is not recorded.
 func TestClientThatNeverReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

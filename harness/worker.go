@@ -15,8 +15,8 @@ import (
 // openRetry is how long a client slot waits between two tries to open a client.
 const openRetry = 200 * time.Millisecond
 
-// States of a task. A task is invoked only from taskPending, and its completion recorded only from taskInvoked, so whoever
-// moves it to taskAbandoned knows that nothing more is recorded of it.
+// States of a task. A task is invoked only from taskPending, and its completion recorded only from
+// taskInvoked, so whoever moves it to taskAbandoned knows that nothing more is recorded of it.
 const (
 	taskPending int32 = iota
 	taskInvoked
@@ -39,8 +39,8 @@ type completion struct {
 	err     error        // of the harness
 }
 
-// worker is one client slot: a goroutine that executes the ops of one process after the other. A process that ended in info is
-// replaced by a fresh one, with a client of its own.
+// worker is one client slot: a goroutine that executes the ops of one process after the other. A
+// process that ended in info is replaced by a fresh one, with a client of its own.
 type worker struct {
 	r       *run
 	slot    int

@@ -189,7 +189,8 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// An event is read as strictly as everything else: what a later version or a mistaken writer says must not be taken for harmless.
+// An event is read as strictly as everything else: what a later version or a mistaken writer says
+// must not be taken for harmless.
 func TestDecodeRefusesEvents(t *testing.T) {
 	for event, want := range map[string]string{
 		`null`:                                  `key "event": byte 56: want an object`,
@@ -260,7 +261,8 @@ func TestDecoderKeepsNothing(t *testing.T) {
 	})
 }
 
-// Whatever it is given, DecodeOp returns; and what it accepts, encoding/json reads the same, and the encoder writes back.
+// Whatever it is given, DecodeOp returns; and what it accepts, encoding/json reads the same, and
+// the encoder writes back.
 func FuzzDecodeOp(f *testing.F) {
 	f.Add([]byte(`{"i":7,"t":1200345,"type":"ok","p":3,"f":"send","node":"n1","part":1,"value":4711,"offset":120}`))
 	f.Add([]byte(`{"i":9,"t":1,"type":"info","p":-1,"f":"inject","msgs":[[119,4700],[120,4711]],"err":"\u00e9\"","hw":3,"from":-1}`))
@@ -282,7 +284,8 @@ func FuzzDecodeOp(f *testing.F) {
 	})
 }
 
-// Whatever it is given, Read returns; what it accepts is valid, and is the same history when written and read again.
+// Whatever it is given, Read returns; what it accepts is valid, and is the same history when
+// written and read again.
 func FuzzReadHistory(f *testing.F) {
 	f.Add([]byte("{\"i\":0,\"t\":1,\"type\":\"invoke\",\"p\":0,\"f\":\"send\",\"value\":1}\n{\"i\":1,\"t\":1,\"type\":\"ok\",\"p\":0,\"f\":\"send\",\"value\":1,\"offset\":0}\n"))
 	f.Add([]byte("{\"i\":0,\"t\":1,\"type\":\"info\",\"p\":-1,\"f\":\"inject\",\"fault\":\"kill\"}\n{\"i\":1,"))

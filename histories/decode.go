@@ -5,10 +5,12 @@ import (
 	"math/bits"
 )
 
-// maxInterned bounds how many different texts a decoder remembers to share; beyond it each text is its own string.
+// maxInterned bounds how many different texts a decoder remembers to share; beyond it each text is
+// its own string.
 const maxInterned = 4096
 
-// arenaMsgs is how many messages are allocated at once. Polls of a few messages would otherwise be most allocations.
+// arenaMsgs is how many messages are allocated at once. Polls of a few messages would otherwise be
+// most allocations.
 const arenaMsgs = 1024
 
 // Fields of a line, as bits, to find duplicates and what is missing.
@@ -33,8 +35,8 @@ const (
 	required = hasIndex | hasTime | hasType | hasProcess | hasF
 )
 
-// decoder decodes lines. It shares equal texts and allocates messages in chunks; what it hands out is never reused, so that a copy
-// of an Op stays valid. It is not for concurrent use.
+// decoder decodes lines. It shares equal texts and allocates messages in chunks; what it hands out
+// is never reused, so that a copy of an Op stays valid. It is not for concurrent use.
 type decoder struct {
 	line    []byte
 	at      int
@@ -43,8 +45,9 @@ type decoder struct {
 	arena   []Message
 }
 
-// DecodeOp decodes one line, with or without its newline. It is strict: an unknown or duplicate key, a missing i, t, type, p or f, a value of
-// another type (null and fractions included) or anything after the object is an error that names the byte position.
+// DecodeOp decodes one line, with or without its newline. It is strict: an unknown or duplicate
+// key, a missing i, t, type, p or f, a value of another type (null and fractions included) or
+// anything after the object is an error that names the byte position.
 func DecodeOp(line []byte) (Op, error) {
 	var (
 		d  decoder
@@ -161,7 +164,8 @@ var requiredNames = [...]string{"i", "t", "type", "p", "f"}
 // missingName returns the key of the first of the missing required fields.
 func missingName(missing int) string { return requiredNames[bits.TrailingZeros(uint(missing))] }
 
-// fieldOf returns the field that key names, 0 for none. A switch, as this is a third of all decoding otherwise.
+// fieldOf returns the field that key names, 0 for none. A switch, as this is a third of all
+// decoding otherwise.
 func fieldOf(key []byte) int {
 	switch string(key) {
 	case "i":

@@ -75,7 +75,8 @@ func (d *decoder) opType() (Type, error) {
 	return t, nil
 }
 
-// msgs decodes [[offset,value],...]. An empty list is an empty slice, not nil, so that encoding gives the list back.
+// msgs decodes [[offset,value],...]. An empty list is an empty slice, not nil, so that encoding
+// gives the list back.
 func (d *decoder) msgs() ([]Message, error) {
 	if err := d.expect('['); err != nil {
 		return nil, err
@@ -138,7 +139,8 @@ func (d *decoder) keep(msgs []Message) []Message {
 	return kept
 }
 
-// rawString returns the bytes between the quotes of a string without escapes: keys and types have none.
+// rawString returns the bytes between the quotes of a string without escapes: keys and types have
+// none.
 func (d *decoder) rawString() ([]byte, error) {
 	if err := d.expect('"'); err != nil {
 		return nil, err

@@ -15,11 +15,12 @@ import (
 //	{"i":9,"t":1300345,"type":"ok","p":4,"f":"poll","node":"n1","part":1,"from":119,"hw":121,"msgs":[[119,4700],[120,4711]]}
 //	{"i":8,"t":1250000,"type":"info","p":-1,"f":"inject","node":"n1","fault":"kill:leader","event":{"strike":1,"harm":"none"}}
 //
-// i, t, type, p and f are always there. An absent value, offset, from or hw is Unset, an absent part is 0, an absent text is
-// empty, absent msgs and an absent event are nil. part is left out only of a nemesis op that has partition 0, which mostly means none.
+// i, t, type, p and f are always there. An absent value, offset, from or hw is Unset, an absent
+// part is 0, an absent text is empty, absent msgs and an absent event are nil. part is left out
+// only of a nemesis op that has partition 0, which mostly means none.
 
-// AppendOp appends op in the JSON Lines format to b, without a newline, and returns the extended slice. What is not
-// valid UTF-8 in a text becomes U+FFFD, as in encoding/json.
+// AppendOp appends op in the JSON Lines format to b, without a newline, and returns the extended
+// slice. What is not valid UTF-8 in a text becomes U+FFFD, as in encoding/json.
 func AppendOp(b []byte, op *Op) []byte {
 	b = strconv.AppendInt(append(b, `{"i":`...), op.Index, 10)
 	b = strconv.AppendInt(append(b, `,"t":`...), op.Time, 10)
@@ -46,7 +47,8 @@ func AppendOp(b []byte, op *Op) []byte {
 	return append(b, '}')
 }
 
-// appendEvent appends an event. There are a few of them in a history, so encoding/json is fast enough.
+// appendEvent appends an event. There are a few of them in a history, so encoding/json is fast
+// enough.
 func appendEvent(b []byte, e *Event) []byte {
 	text, err := json.Marshal(e)
 	if err != nil { // cannot happen: it has numbers, texts and truth values only
@@ -82,7 +84,8 @@ func appendMsgs(b []byte, msgs []Message) []byte {
 	return append(b, ']')
 }
 
-// appendString appends s as a JSON string. Texts are names and error messages, so the common case is plain ASCII.
+// appendString appends s as a JSON string. Texts are names and error messages, so the common case
+// is plain ASCII.
 func appendString(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	b = append(b, '"')
@@ -118,7 +121,8 @@ func appendString(b []byte, s string) []byte {
 	return append(append(b, s[start:]...), '"')
 }
 
-// Write writes h in the JSON Lines format. It does not validate: use Validate first where h comes from outside.
+// Write writes h in the JSON Lines format. It does not validate: use Validate first where h comes
+// from outside.
 func Write(w io.Writer, h Reader) error {
 	bw := bufio.NewWriterSize(w, 1<<16)
 	var line []byte

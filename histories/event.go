@@ -8,21 +8,26 @@ import (
 
 // What the harness notes (Op.Fault of an op whose F is Note).
 const (
-	// NoteGroup states one replication group at the start of the load: Op.Part is its number, Op.Node its members, the leader first.
+	// NoteGroup states one replication group at the start of the load: Op.Part is its number,
+	// Op.Node its members, the leader first.
 	NoteGroup = "group"
 	// NoteLeader states, after the recovery, that Op.Node leads partition Op.Part.
 	NoteLeader = "leader"
-	// NotePromote states a promote that happened: Op.Part is the group, Op.Node the leader, Op.Event has the rest. With Op.Err it was refused.
+	// NotePromote states a promote that happened: Op.Part is the group, Op.Node the leader,
+	// Op.Event has the rest. With Op.Err it was refused.
 	NotePromote = "promote"
-	// NoteCaughtUp states that a node whose disk was damaged again has everything that its leader had when the node came back.
+	// NoteCaughtUp states that a node whose disk was damaged again has everything that its leader
+	// had when the node came back.
 	NoteCaughtUp = "caught-up"
-	// NoteRecovery states that the cluster is well again or, with Op.Err, that it was not within its bound.
+	// NoteRecovery states that the cluster is well again or, with Op.Err, that it was not within
+	// its bound.
 	NoteRecovery = "recovery"
 	// NoteInterrupted states that the run ended early.
 	NoteInterrupted = "interrupted"
 )
 
-// Harm says what a fault can destroy. It is recorded with each strike, so that judges need no list of faults.
+// Harm says what a fault can destroy. It is recorded with each strike, so that judges need no list
+// of faults.
 type Harm string
 
 // The zero Harm means that nobody said: such an op is of format 1, and its fault's name tells.
@@ -41,8 +46,8 @@ var harms = [...]Harm{HarmNone, HarmUnsynced, HarmDisk, HarmBits, HarmWrites, Ha
 // Known reports whether h can be recorded.
 func (h Harm) Known() bool { return slices.Contains(harms[:], h) }
 
-// UnmarshalText implements encoding.TextUnmarshaler. A value that this version does not know is an error: a judge that took it for
-// harmless would call a loss a broken promise.
+// UnmarshalText implements encoding.TextUnmarshaler. A value that this version does not know is an
+// error: a judge that took it for harmless would call a loss a broken promise.
 func (h *Harm) UnmarshalText(b []byte) error {
 	if !Harm(b).Known() {
 		return fmt.Errorf("unknown harm %q (want one of %q)", b, harms)
@@ -57,7 +62,8 @@ type Event struct {
 	Strike int `json:"strike,omitempty"`
 	// Harm is what the fault of an injection can destroy.
 	Harm Harm `json:"harm,omitempty"`
-	// Instant says of an injection that it is over when it has happened, even where no heal is recorded: the cluster is as an operator might have left it.
+	// Instant says of an injection that it is over when it has happened, even where no heal is
+	// recorded: the cluster is as an operator might have left it.
 	Instant bool `json:"instant,omitempty"`
 	// Promote is what a NotePromote states.
 	Promote *Promote `json:"promote,omitempty"`
@@ -89,7 +95,8 @@ func newEvent(f, fault string, nodes ...string) Op {
 	return op
 }
 
-// NewInject returns the op of an injection of a fault, in the spelling of the command line, at nodes.
+// NewInject returns the op of an injection of a fault, in the spelling of the command line, at
+// nodes.
 func NewInject(fault string, e Event, nodes ...string) Op {
 	op := newEvent(Inject, fault, nodes...)
 	op.Event = &e

@@ -54,7 +54,8 @@ func (s *Strike) String() string {
 	return text + " at " + Seconds(s.From)
 }
 
-// Seconds writes a time in ns as seconds, with as many digits as a reader needs: "13.0s", "12.345s".
+// Seconds writes a time in ns as seconds, with as many digits as a reader needs: "13.0s",
+// "12.345s".
 func Seconds(ns int64) string {
 	s := fmt.Sprintf("%.3f", float64(ns)/1e9)
 	for strings.HasSuffix(s, "0") && !strings.HasSuffix(s, ".0") {
@@ -83,7 +84,8 @@ type Events struct {
 	Notes   []Noted  // in their order
 }
 
-// EventReader collects Events from the ops of a history, one after the other; it skips those of clients. The zero value is ready.
+// EventReader collects Events from the ops of a history, one after the other; it skips those of
+// clients. The zero value is ready.
 type EventReader struct {
 	events Events
 	open   []int // indexes of the strikes that were not healed, in the order of their injections
@@ -174,8 +176,8 @@ func (e *Events) Recovery() *Noted {
 	return e.last(func(n *Noted) bool { return n.Note == NoteRecovery })
 }
 
-// LoadOver returns the index of the first note about the recovery: what was invoked after it are final
-// reads, whatever their function. Never if nobody noted.
+// LoadOver returns the index of the first note about the recovery: what was invoked after it are
+// final reads, whatever their function. Never if nobody noted.
 func (e *Events) LoadOver() int64 {
 	for i := range e.Notes {
 		if e.Notes[i].Note == NoteRecovery {
@@ -235,7 +237,8 @@ type OpCounts struct {
 	Fail int64 `json:"fail"`
 }
 
-// Count counts an op that ended as t says. One that is still open counts as Info: its fate is unknown.
+// Count counts an op that ended as t says. One that is still open counts as Info: its fate is
+// unknown.
 func (c *OpCounts) Count(t Type) {
 	switch t {
 	case OK:

@@ -79,7 +79,8 @@ func TestStrike(t *testing.T) {
 	require.Equal(t, "kill at 6.0s", got[3].String())
 }
 
-// Two strikes of one fault at the same nodes overlap: each heal ends the strike of its number, whatever the order.
+// Two strikes of one fault at the same nodes overlap: each heal ends the strike of its number,
+// whatever the order.
 func TestHealsAreTiedByNumber(t *testing.T) {
 	slow := func(n int) Op { return NewInject("slow", Event{Strike: n, Harm: HarmNone}, "n1") }
 	heal := func(n int) Op { return NewHeal("slow", n, "n1") }
@@ -265,7 +266,8 @@ func TestEventReader(t *testing.T) {
 	}
 }
 
-// Where names and nodes leave no doubt, a history tells the same without numbers and events as with them.
+// Where names and nodes leave no doubt, a history tells the same without numbers and events as with
+// them.
 func TestFormat1TellsTheSame(t *testing.T) {
 	faults := map[string]Event{
 		"wipe:leader": {Harm: HarmDisk}, "power": {Harm: HarmUnsynced}, "full": {Harm: HarmWrites}, "corrupt": {Harm: HarmBits, Instant: true},

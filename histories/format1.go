@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// Format 1 of a history had no events: what a fault destroys followed from its name, a promote was a text, and nothing tied a heal to its injection but
-// their names. This file is all that is left of it. Its list of faults is closed: whatever came later records its harm.
+// Format 1 of a history had no events: what a fault destroys followed from its name, a promote was
+// a text, and nothing tied a heal to its injection but their names. This file is all that is left
+// of it. Its list of faults is closed: whatever came later records its harm.
 
 // event returns what an op of the nemesis says in fields, translated where the op is of format 1.
 func event(op *Op) Event {
@@ -55,8 +56,8 @@ func format1Promote(text string) *Promote {
 	return &p
 }
 
-// format1Heal ends the earliest open strike with the heal's fault and nodes, or else the earliest with its fault. A heal without
-// a fault ends all.
+// format1Heal ends the earliest open strike with the heal's fault and nodes, or else the earliest
+// with its fault. A heal without a fault ends all.
 func (r *EventReader) format1Heal(op *Op) {
 	if op.Fault == "" {
 		for len(r.open) > 0 {

@@ -1,5 +1,6 @@
-// Package histories holds what a test recorded: operations, their validated sequence, the JSON Lines format that keeps them,
-// and the store of runs. It imports the standard library only, and it judges nothing.
+// Package histories holds what a test recorded: operations, their validated sequence, the JSON
+// Lines format that keeps them, and the store of runs. It imports the standard library only, and it
+// judges nothing.
 package histories
 
 import "iter"
@@ -42,10 +43,12 @@ type Message struct {
 	Value  int64
 }
 
-// Op is one line of a history: an invocation or its completion. A completion carries what its invocation said, plus results.
+// Op is one line of a history: an invocation or its completion. A completion carries what its
+// invocation said, plus results.
 //
-// Values are unique within a run and non-negative; a payload that no client of this harness can have written (unreadable or
-// damaged) is recorded as a negative value, so that it is a phantom by construction.
+// Values are unique within a run and non-negative; a payload that no client of this harness can
+// have written (unreadable or damaged) is recorded as a negative value, so that it is a phantom by
+// construction.
 type Op struct {
 	Index   int64  // line number from 0, dense
 	Time    int64  // ns since the start of the run, never decreasing
@@ -94,8 +97,9 @@ func (op *Op) StoredAt(first int64) {
 	}
 }
 
-// Reader is a recorded history that can be read any number of times. The ops belong to the Reader: callers do not change
-// what the pointers point at, and who wants to keep an op of a streaming Reader beyond its turn copies it (its Msgs stay valid).
+// Reader is a recorded history that can be read any number of times. The ops belong to the Reader:
+// callers do not change what the pointers point at, and who wants to keep an op of a streaming
+// Reader beyond its turn copies it (its Msgs stay valid).
 type Reader interface {
 	Ops() iter.Seq[*Op]
 }

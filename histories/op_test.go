@@ -8,8 +8,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// What a send appends, and where it was stored, is read and written in one way for one value and for
-// a batch.
+// What a send appends, and where it was stored, is read and written in one way for one value and
+// for a batch.
 func TestSent(t *testing.T) {
 	op := histories.New(histories.Invoke, 0, histories.Send)
 	op.Value = 7

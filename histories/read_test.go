@@ -110,7 +110,8 @@ func TestTornTail(t *testing.T) {
 	}
 }
 
-// TestReserved: the room that a killed Appender had made is not torn, and zeros before a line are not room.
+// TestReserved: the room that a killed Appender had made is not torn, and zeros before a line are
+// not room.
 func TestReserved(t *testing.T) {
 	whole := line(0, 5, "invoke", 1, "send")
 	room := strings.Repeat("\x00", 1<<17)

@@ -80,7 +80,8 @@ func TestRecorderOfEvents(t *testing.T) {
 	}}, EventsOf(read).Strikes)
 }
 
-// What the decoder would refuse is not written: the file of a run must stay readable, whatever a fault from outside says of itself.
+// What the decoder would refuse is not written: the file of a run must stay readable, whatever a
+// fault from outside says of itself.
 func TestRecorderRefusesUnreadableEvents(t *testing.T) {
 	var b bytes.Buffer
 	r := NewRecorder(&b, func() time.Duration { return 1 })

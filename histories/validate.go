@@ -38,7 +38,8 @@ type procState struct {
 	msgs    []Message // a batch
 }
 
-// Add checks the next op. After an error the validator's state is as before, so the op can be dropped.
+// Add checks the next op. After an error the validator's state is as before, so the op can be
+// dropped.
 func (v *Validator) Add(op *Op) error {
 	switch {
 	case op.Index != v.next:

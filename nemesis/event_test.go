@@ -15,7 +15,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// format1 are the stock faults that there were in format 1 of the history: a fault that came later is in none.
+// format1 are the stock faults that there were in format 1 of the history: a fault that came later
+// is in none.
 var format1 = []string{"corrupt", "fsync", "full", "kill", "loss", "partition", "pause", "power", "promote", "restart", "slow", "wipe"}
 
 // What a stock fault records of itself is what readers of format 1 take its name for.

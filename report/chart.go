@@ -11,14 +11,16 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// The charts are drawn in a box of chartW by chartH units that the page stretches to its width, so that one drawing is readable at every width: text
-// is HTML beside the drawing, never in it, and strokes do not scale.
+// The charts are drawn in a box of chartW by chartH units that the page stretches to its width, so
+// that one drawing is readable at every width: text is HTML beside the drawing, never in it, and
+// strokes do not scale.
 const (
 	chartW = 1000
 	chartH = 200
 )
 
-// classes are the classes of completions in the order in which they are stacked, the good one at the bottom.
+// classes are the classes of completions in the order in which they are stacked, the good one at
+// the bottom.
 var classes = [...]histories.Type{histories.OK, histories.Weak, histories.Info, histories.Fail}
 
 // tick is a label on an axis, with its place in percent from the left or the bottom.
@@ -61,7 +63,8 @@ func percent(t, end time.Duration) float64 {
 	return math.Round(100*100*float64(t)/float64(end)) / 100
 }
 
-// latencyChart draws every send and poll as a point, by class, and the quantiles of each second as lines; the scale is logarithmic.
+// latencyChart draws every send and poll as a point, by class, and the quantiles of each second as
+// lines; the scale is logarithmic.
 func latencyChart(h histories.Reader, st *Stats) chart {
 	lo, hi := decades(h)
 	y := func(d time.Duration) int {
@@ -114,7 +117,8 @@ func decades(h histories.Reader) (lo, hi time.Duration) {
 	return lo, hi
 }
 
-// scatter writes a dot for each completion of the load. Two completions of one class at one place are one dot, which bounds the drawing whatever the length of the history.
+// scatter writes a dot for each completion of the load. Two completions of one class at one place
+// are one dot, which bounds the drawing whatever the length of the history.
 func scatter(h histories.Reader, end time.Duration, y func(time.Duration) int) map[histories.Type]*strings.Builder {
 	type place struct {
 		x, y int
@@ -229,7 +233,8 @@ type band struct {
 	Late        bool // near the end of the axis, so the label ends where the band does
 }
 
-// healedAt is when a fault was over, in ms: one that never was lasts to the end, and an instant ends as it begins.
+// healedAt is when a fault was over, in ms: one that never was lasts to the end, and an instant
+// ends as it begins.
 func healedAt(f *judge.FaultRecord, end time.Duration) int64 {
 	if f.HealedMS < 0 {
 		return max(end.Milliseconds(), f.AtMS)
@@ -237,7 +242,8 @@ func healedAt(f *judge.FaultRecord, end time.Duration) int64 {
 	return max(f.HealedMS, f.AtMS)
 }
 
-// faultLanes places the faults so that none covers another: each lane holds faults that do not overlap.
+// faultLanes places the faults so that none covers another: each lane holds faults that do not
+// overlap.
 func faultLanes(faults []judge.FaultRecord, end time.Duration) [][]band {
 	order := make([]int, len(faults))
 	for i := range order {

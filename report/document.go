@@ -1,8 +1,9 @@
-// Package report tells people what a run found: a summary for a terminal, one self-contained HTML page, the life of one message, one anomaly
-// with its witnesses.
+// Package report tells people what a run found: a summary for a terminal, one self-contained HTML
+// page, the life of one message, one anomaly with its witnesses.
 //
-// It shows what others decided. It neither judges a history nor changes what a judge said; the figures that it computes itself (latency,
-// throughput, gaps) are about speed and availability only.
+// It shows what others decided. It neither judges a history nor changes what a judge said; the
+// figures that it computes itself (latency, throughput, gaps) are about speed and availability
+// only.
 package report
 
 import (
@@ -13,10 +14,12 @@ import (
 	"github.com/assay-project/assay/checker/judge"
 )
 
-// Document is everything that is known of a judged run, apart from its history. It is what verdict.json holds.
+// Document is everything that is known of a judged run, apart from its history. It is what
+// verdict.json holds.
 type Document struct {
 	Summary judge.Summary `json:"summary"`
-	// Findings are the anomalies (of a class the first thousand), with what the contract says of each. `assay show --anomaly N` counts them from 1.
+	// Findings are the anomalies (of a class the first thousand), with what the contract says of
+	// each. `assay show --anomaly N` counts them from 1.
 	Findings []Finding `json:"findings"`
 	// Checkers are the judges' results one by one, without their anomalies.
 	Checkers []CheckerNote `json:"checkers"`
@@ -24,7 +27,8 @@ type Document struct {
 	Settings []Setting `json:"settings"`
 	// Warnings are what the reader should know and no judge said, such as a torn last line.
 	Warnings []string `json:"warnings,omitempty"`
-	// Removed says that the run directory was deleted after the judging, because nothing in it was worth keeping.
+	// Removed says that the run directory was deleted after the judging, because nothing in it was
+	// worth keeping.
 	Removed bool `json:"-"`
 	// Program is how people call the program, for the commands that they are told; "": assay.
 	Program string `json:"-"`
@@ -57,7 +61,8 @@ type Setting struct {
 // program is how people call the program.
 func (d *Document) program() string { return cmp.Or(d.Program, "assay") }
 
-// first returns the number, from 1, of the first finding of a class that is permitted or not, and the finding; 0 and nil when none is listed.
+// first returns the number, from 1, of the first finding of a class that is permitted or not, and
+// the finding; 0 and nil when none is listed.
 func (d *Document) first(class checker.Class, permitted bool) (int, *Finding) {
 	for i := range d.Findings {
 		if f := &d.Findings[i]; f.Class == class && f.Permitted == permitted {

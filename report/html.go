@@ -36,8 +36,9 @@ var chartScript string
 //go:embed picture.js
 var pictureScript string
 
-// HTML writes the run as one page without outside resources: what came from the system under test is escaped, and Porcupine's picture, a
-// page of its own that may be empty, is shut in a sandboxed frame.
+// HTML writes the run as one page without outside resources: what came from the system under test
+// is escaped, and Porcupine's picture, a page of its own that may be empty, is shut in a sandboxed
+// frame.
 func HTML(w io.Writer, d *Document, h histories.Reader, picture []byte) error {
 	tmpl, err := template.New("page").Funcs(template.FuncMap{"laneTop": func(i int) int { return i*laneHeight + 3 }}).Parse(pageTemplate)
 	if err != nil {

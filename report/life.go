@@ -14,14 +14,17 @@ import (
 // ErrNoMessage is returned by Life when no op of the history sent or saw the message.
 var ErrNoMessage = errors.New("no op of this history sent or saw the message")
 
-// maxMissLines bounds how many reads are listed that passed the message's offset without it: the first ones tell, and the final ones always do.
+// maxMissLines bounds how many reads are listed that passed the message's offset without it: the
+// first ones tell, and the final ones always do.
 const maxMissLines = 5
 
-// MessageLife is every op that touched one message, in the order of time, with the faults between them.
+// MessageLife is every op that touched one message, in the order of time, with the faults between
+// them.
 type MessageLife struct {
 	Value int64
 	Part  int32
-	// Offset is where the message was acknowledged or first seen, Unset when nobody saw it anywhere.
+	// Offset is where the message was acknowledged or first seen, Unset when nobody saw it
+	// anywhere.
 	Offset int64
 	Lines  []LifeLine
 	// Judgement is its final state in one sentence.
@@ -38,7 +41,8 @@ type LifeLine struct {
 	Fault  bool // an op of the nemesis
 }
 
-// Life collects the life of a message. It judges nothing: Judgement says what the ops show, not whether that was permitted.
+// Life collects the life of a message. It judges nothing: Judgement says what the ops show, not
+// whether that was permitted.
 func Life(h histories.Reader, value int64) (*MessageLife, error) {
 	l := &MessageLife{Value: value, Offset: histories.Unset, over: histories.EventsOf(h).LoadOver()}
 	if value == histories.Unset {
@@ -81,7 +85,8 @@ func holds(op *histories.Op, value int64) bool {
 		slices.ContainsFunc(op.Msgs, func(m histories.Message) bool { return m.Value == value })
 }
 
-// locate finds the message's partition and offset, and the first and the last op index that matter for it.
+// locate finds the message's partition and offset, and the first and the last op index that matter
+// for it.
 func (l *MessageLife) locate(h histories.Reader) (first, last int64, err error) {
 	first = -1
 	for op := range h.Ops() {
@@ -133,7 +138,8 @@ func (l *MessageLife) missed(op *histories.Op) bool {
 	if n := len(op.Msgs); n > 0 {
 		next = op.Msgs[n-1].Offset + 1
 	}
-	// A final read or a scan may come in chunks; the one that reaches the end passes every offset beyond it, too.
+	// A final read or a scan may come in chunks; the one that reaches the end passes every offset
+	// beyond it, too.
 	end := (op.F == histories.Final || op.F == histories.Scan) && op.HW >= 0 && next >= op.HW
 	return end || next > l.Offset
 }

@@ -12,8 +12,8 @@ import (
 // maxShownMsgs bounds how many messages of a read are written out.
 const maxShownMsgs = 6
 
-// subject is the message that lines about ops are about: in a long read its neighbourhood is shown, or what is in its place. Both
-// may be Unset.
+// subject is the message that lines about ops are about: in a long read its neighbourhood is shown,
+// or what is in its place. Both may be Unset.
 type subject struct{ value, offset int64 }
 
 // subjectOf is the first message that an anomaly names.
@@ -28,7 +28,8 @@ func subjectOf(f *Finding) subject {
 	return s
 }
 
-// describe writes one op as a line for people, without its time: "p3 send 4711 to partition 1 of n1: ok at offset 120".
+// describe writes one op as a line for people, without its time: "p3 send 4711 to partition 1 of
+// n1: ok at offset 120".
 func describe(op *histories.Op, about subject) string {
 	if op.Process == histories.NemesisProcess {
 		return describeNemesis(op)
@@ -123,7 +124,8 @@ func sent(op *histories.Op) string {
 	return strings.Join(values, ",")
 }
 
-// read says what a read returned: how many messages, the offsets that they span, and the messages around what it is about.
+// read says what a read returned: how many messages, the offsets that they span, and the messages
+// around what it is about.
 func read(op *histories.Op, about subject) string {
 	n := len(op.Msgs)
 	if n == 0 {
@@ -153,8 +155,8 @@ func read(op *histories.Op, about subject) string {
 	return text + " [" + lead + strings.Join(shown, " ") + tail + "]" + highWater(op)
 }
 
-// whereabouts is the index of the message, or else of the first one at or beyond its offset, or of the last one; -1 when its offset
-// is not known.
+// whereabouts is the index of the message, or else of the first one at or beyond its offset, or of
+// the last one; -1 when its offset is not known.
 func whereabouts(msgs []histories.Message, about subject) int {
 	if i := slices.IndexFunc(msgs, func(m histories.Message) bool { return m.Value == about.value }); i >= 0 {
 		return i

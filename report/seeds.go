@@ -10,7 +10,8 @@ import (
 // maxSeedLines bounds how many seeds that are not valid are listed.
 const maxSeedLines = 40
 
-// SeedsText writes the summary of several seeds, for a terminal. Seeds that are valid are only counted. Its last line is the command that runs them again.
+// SeedsText writes the summary of several seeds, for a terminal. Seeds that are valid are only
+// counted. Its last line is the command that runs them again.
 func SeedsText(w io.Writer, s *judge.Summary, term Terminal) error {
 	p := newPrinter(term)
 	byVerdict := map[string]int64{}

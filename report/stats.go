@@ -21,12 +21,14 @@ type Quantiles struct {
 	Max time.Duration `json:"max_ns"`
 }
 
-// FunctionStats are the ops of one function: send, poll, final, scan, or whatever else the workload has.
+// FunctionStats are the ops of one function: send, poll, final, scan, or whatever else the workload
+// has.
 type FunctionStats struct {
 	F       string             `json:"f"`
 	Ops     histories.OpCounts `json:"ops"`
 	Latency Quantiles          `json:"latency"` // zero when nothing was answered
-	// Gap is the longest time within the load without an ok; zero for functions that are not of the load.
+	// Gap is the longest time within the load without an ok; zero for functions that are not of the
+	// load.
 	Gap Gap `json:"gap"`
 }
 
@@ -50,7 +52,8 @@ type Stats struct {
 	Functions []FunctionStats
 	// Seconds covers the load by the second of the ops' completion. Ops left open are not in it.
 	Seconds []Second
-	// LoadFrom and LoadTo are the first invocation and the last line of an op of the load; End is the last line of all.
+	// LoadFrom and LoadTo are the first invocation and the last line of an op of the load; End is
+	// the last line of all.
 	LoadFrom, LoadTo, End time.Duration
 }
 
@@ -72,8 +75,9 @@ func Measure(h histories.Reader) Stats {
 	return m.finish()
 }
 
-// loadOf returns what tells whether an op is of the load, not of what follows it. Final reads follow the recovery, whatever a workload calls them; a
-// history without that note has only their usual names.
+// loadOf returns what tells whether an op is of the load, not of what follows it. Final reads
+// follow the recovery, whatever a workload calls them; a history without that note has only their
+// usual names.
 func loadOf(h histories.Reader) func(op *histories.Op) bool {
 	over := histories.EventsOf(h).LoadOver()
 	return func(op *histories.Op) bool {

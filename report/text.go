@@ -11,7 +11,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// Bounds of the width of wrapped lines, in columns. Longer lines are hard to read, and in shorter ones a table has no room.
+// Bounds of the width of wrapped lines, in columns. Longer lines are hard to read, and in shorter
+// ones a table has no room.
 const (
 	minTextWidth = 60
 	maxTextWidth = 110
@@ -32,8 +33,8 @@ const columnGap = "   "
 // maxFaultLines bounds the list of faults on a terminal; the rest is in the HTML report.
 const maxFaultLines = 24
 
-// Text writes the summary of one run, for a terminal. Its last line is the command that runs the experiment again. st may be the
-// zero Stats when there is no history to measure.
+// Text writes the summary of one run, for a terminal. Its last line is the command that runs the
+// experiment again. st may be the zero Stats when there is no history to measure.
 func Text(w io.Writer, d *Document, st *Stats, term Terminal) error {
 	p := newPrinter(term)
 	s := &d.Summary
@@ -112,7 +113,8 @@ func (p *printer) verdict(s *judge.Summary) {
 	}
 }
 
-// unknown lists what could not be decided; the first reason is in the headline when the verdict is Unknown.
+// unknown lists what could not be decided; the first reason is in the headline when the verdict is
+// Unknown.
 func (p *printer) unknown(s *judge.Summary) {
 	rest := s.Unknown
 	if s.Verdict == "unknown" && !s.Interrupted || s.Verdict == "error" {
@@ -188,7 +190,8 @@ func (p *printer) operations(st *Stats) {
 	p.table(rows, 1)
 }
 
-// table writes rows aligned, the first one bold; columns from rightFrom on are right-aligned. A left-aligned last column is wrapped.
+// table writes rows aligned, the first one bold; columns from rightFrom on are right-aligned. A
+// left-aligned last column is wrapped.
 func (p *printer) table(rows [][]string, rightFrom int) {
 	var widths []int
 	for _, row := range rows {
@@ -232,7 +235,8 @@ func (p *printer) table(rows [][]string, rightFrom int) {
 	}
 }
 
-// opLine writes an op, and wraps it where there is a terminal; elsewhere an op is one line, for grep. paint may be nil.
+// opLine writes an op, and wraps it where there is a terminal; elsewhere an op is one line, for
+// grep. paint may be nil.
 func (p *printer) opLine(op *histories.Op, text string, paint func(string) string) {
 	if paint == nil {
 		paint = func(s string) string { return s }

@@ -73,7 +73,8 @@ func TestTextGolden(t *testing.T) {
 	}
 }
 
-// TestTextFitsTheTerminal: no line of a summary is longer than the terminal is wide, but the command, which is copied as it is.
+// TestTextFitsTheTerminal: no line of a summary is longer than the terminal is wide, but the
+// command, which is copied as it is.
 func TestTextFitsTheTerminal(t *testing.T) {
 	d := permitted()
 	d.Summary.Faults[0].Effect = "n1 killed, its disk with 813,502 bytes in 2 files deleted; then group 0 promoted: epoch 11, leader n2, forced"
@@ -96,7 +97,8 @@ func TestTextFitsTheTerminal(t *testing.T) {
 	require.Contains(t, b.String(), "p1 final partition 0 from offset 0 at n2: ok, 1 message, offsets 0 to 0 [0:5], committed 1\n", "an op is one line in a pipe")
 }
 
-// TestUnhealedFaults: a fault that the end of the run caught lasts to the end, and its effect is not none but not known.
+// TestUnhealedFaults: a fault that the end of the run caught lasts to the end, and its effect is
+// not none but not known.
 func TestUnhealedFaults(t *testing.T) {
 	f := judge.FaultRecord{Name: "kill", Nodes: []string{"n1"}, AtMS: 1000, HealedMS: -1}
 	require.Equal(t, "to the end", lasted(&f))
@@ -110,7 +112,8 @@ func TestUnhealedFaults(t *testing.T) {
 	require.True(t, faultLanes([]judge.FaultRecord{f}, 4*time.Second)[0][0].Instant)
 }
 
-// TestReadsShowWhatIsInTheMessagesPlace: a long read that misses a message shows what it has instead, and not its beginning.
+// TestReadsShowWhatIsInTheMessagesPlace: a long read that misses a message shows what it has
+// instead, and not its beginning.
 func TestReadsShowWhatIsInTheMessagesPlace(t *testing.T) {
 	op := histories.New(histories.OK, 1, histories.Final)
 	op.From, op.HW = 0, 100
@@ -135,7 +138,8 @@ func TestTextColours(t *testing.T) {
 	require.Contains(t, colour.String(), "\x1b[1;33mPERMITTED\x1b[0m")
 }
 
-// TestTextCannotSteerTheTerminal: what a broker answers is shown, but its control characters are not.
+// TestTextCannotSteerTheTerminal: what a broker answers is shown, but its control characters are
+// not.
 func TestTextCannotSteerTheTerminal(t *testing.T) {
 	d := permitted()
 	d.Summary.Anomalies[0].Explanation = "evil \x1b]0;title\x07 \u009b31m"
@@ -219,7 +223,8 @@ func TestLifeFindsBatches(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoMessage, "a batch has no single value")
 }
 
-// TestLifeTellsUnseenFromLost: what is on the leader's disk is not lost, whatever the final read returned.
+// TestLifeTellsUnseenFromLost: what is on the leader's disk is not lost, whatever the final read
+// returned.
 func TestLifeTellsUnseenFromLost(t *testing.T) {
 	for leader, want := range map[string]string{
 		"n1": "unseen: acknowledged; the final read does not have it; on the disk of n1 (n1 leads); not on the disk of n2.",
@@ -237,7 +242,8 @@ func TestLifeTellsUnseenFromLost(t *testing.T) {
 	}
 }
 
-// TestLifeKnowsOneEndState: a message that only a read returned which did not come to its end is as lost here as in the verdict.
+// TestLifeKnowsOneEndState: a message that only a read returned which did not come to its end is as
+// lost here as in the verdict.
 func TestLifeKnowsOneEndState(t *testing.T) {
 	short := func(b *histtest.Builder) {
 		b.Batch(1, 0, 10, 11).OK(0)
@@ -282,7 +288,8 @@ func TestMeasureGapAtTheEnd(t *testing.T) {
 	require.Equal(t, histories.OpCounts{Info: 1}, Measure(open).Functions[0].Ops)
 }
 
-// The life of a value of another workload: who wrote it, who read it, and whether it is there in the end.
+// The life of a value of another workload: who wrote it, who read it, and whether it is there in
+// the end.
 func TestLifeOfAnyWorkload(t *testing.T) {
 	var h histories.History
 	add := func(f string, typ histories.Type, process int, set func(*histories.Op)) {
@@ -400,7 +407,8 @@ func TestLifeReadsInChunks(t *testing.T) {
 	require.Contains(t, b.String(), " - without it, message 107 is at its offset\n")
 }
 
-// TestEventsAreToldInWords: what a history says in fields is for judges; people read the same words as in one of format 1.
+// TestEventsAreToldInWords: what a history says in fields is for judges; people read the same words
+// as in one of format 1.
 func TestEventsAreToldInWords(t *testing.T) {
 	told := func(fields bool) string {
 		b := histtest.New()

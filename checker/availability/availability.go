@@ -1,5 +1,6 @@
-// Package availability judges whether the system came back: stall. A safety checker is content with a system that refuses everything;
-// this one is not. What happens while a fault is on is measured and not judged.
+// Package availability judges whether the system came back: stall. A safety checker is content with
+// a system that refuses everything; this one is not. What happens while a fault is on is measured
+// and not judged.
 //
 // The definition is in docs/anomalies.md.
 package availability
@@ -17,7 +18,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// minAttempts is how many sends a partition must have refused or left open in a row before it counts as stalled.
+// minAttempts is how many sends a partition must have refused or left open in a row before it
+// counts as stalled.
 const minAttempts = 10
 
 // noPart is the partition of a stall of the whole cluster.
@@ -25,14 +27,15 @@ const noPart = -1
 
 // Config says how long a system may take.
 type Config struct {
-	// Budget is how long after the last heal a partition may be without an acknowledgement, and how long it may pause after that.
+	// Budget is how long after the last heal a partition may be without an acknowledgement, and how
+	// long it may pause after that.
 	Budget time.Duration
 }
 
 // Checker judges availability.
 //
-// Figures: the number of stalls; longest_gap_ms: the longest time without an acknowledgement of any partition, ok or weak; and
-// longest_quiet_gap_ms: the same within the time that no fault was on.
+// Figures: the number of stalls; longest_gap_ms: the longest time without an acknowledgement of any
+// partition, ok or weak; and longest_quiet_gap_ms: the same within the time that no fault was on.
 type Checker struct{ cfg Config }
 
 var _ checker.Checker = (*Checker)(nil)
@@ -43,7 +46,8 @@ func New(cfg Config) *Checker { return &Checker{cfg: cfg} }
 // Name implements checker.Checker.
 func (*Checker) Name() string { return "availability" }
 
-// Check implements checker.Checker. It is Unknown when no send was tried at a time without faults and the harness noted no recovery.
+// Check implements checker.Checker. It is Unknown when no send was tried at a time without faults
+// and the harness noted no recovery.
 func (c *Checker) Check(ctx context.Context, h histories.Reader) checker.Result {
 	v, err := logview.Build(ctx, h)
 	if err != nil {
@@ -87,7 +91,8 @@ type judge struct {
 	set    finding.Set
 }
 
-// recovery reports what the harness noted about the recovery at the end, and whether it noted anything.
+// recovery reports what the harness noted about the recovery at the end, and whether it noted
+// anything.
 func (j *judge) recovery() bool {
 	noted := false
 	for i := range j.v.Events.Notes {

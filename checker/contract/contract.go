@@ -1,5 +1,6 @@
-// Package contract says what a promise is: which anomalies a configuration excludes after what happened to it, as data. It judges no history and knows
-// no system: each target has a package with its own promises, made of the parts here.
+// Package contract says what a promise is: which anomalies a configuration excludes after what
+// happened to it, as data. It judges no history and knows no system: each target has a package with
+// its own promises, made of the parts here.
 //
 // The default is exclusion: what nothing permits is a broken promise.
 package contract
@@ -11,17 +12,22 @@ import (
 	"github.com/assay-project/assay/checker"
 )
 
-// Promise is what one configuration of a system promises. The zero Promise excludes every anomaly, and promises neither copies nor linearizable reads.
+// Promise is what one configuration of a system promises. The zero Promise excludes every anomaly,
+// and promises neither copies nor linearizable reads.
 type Promise struct {
-	// Groups is the number of replication groups: partition p is in group p mod Groups. 0: not known.
+	// Groups is the number of replication groups: partition p is in group p mod Groups. 0: not
+	// known.
 	Groups int
-	// Copies is on how many replicas a strongly acknowledged message is; 0 and 1 promise none beyond the leader's.
+	// Copies is on how many replicas a strongly acknowledged message is; 0 and 1 promise none
+	// beyond the leader's.
 	Copies int
 	// NoAcks: the producer asks for no acknowledgements, so that there are none.
 	NoAcks bool
-	// LinearReads reports whether reads under load are linearizable after what happened; nil: they never are.
+	// LinearReads reports whether reads under load are linearizable after what happened; nil: they
+	// never are.
 	LinearReads func(Facts) bool
-	// Permits lists what the configuration does not promise to prevent after what happened; nil: it prevents everything.
+	// Permits lists what the configuration does not promise to prevent after what happened; nil: it
+	// prevents everything.
 	Permits func(Facts) []Permission
 }
 
@@ -41,7 +47,8 @@ func (p Promise) After(f Facts) (Contract, Terms) {
 	return Contract{permitted: p.Permits(f)}, t
 }
 
-// Permission is one class of anomalies that a configuration does not promise to prevent, within the span of what happened.
+// Permission is one class of anomalies that a configuration does not promise to prevent, within the
+// span of what happened.
 type Permission struct {
 	Span
 	Class checker.Class `json:"class"`
@@ -51,7 +58,8 @@ type Permission struct {
 	Reason string `json:"reason"`
 }
 
-// Contract is what a configuration promises after what happened. The zero Contract excludes every anomaly.
+// Contract is what a configuration promises after what happened. The zero Contract excludes every
+// anomaly.
 type Contract struct{ permitted []Permission }
 
 // Case is what a permission has to know of an anomaly.
@@ -61,13 +69,15 @@ type Case struct {
 	Sent  int64 // of a lost message, when it was sent, ns; 0: it does not matter
 }
 
-// Permits reports whether a class of anomalies is permitted outright anywhere in the run, and why. What a permitted loss implies for the messages
-// concerned is for the caller to see: Implied names the classes.
+// Permits reports whether a class of anomalies is permitted outright anywhere in the run, and why.
+// What a permitted loss implies for the messages concerned is for the caller to see: Implied names
+// the classes.
 func (k Contract) Permits(class checker.Class) (bool, string) {
 	return k.first(class, func(*Permission) bool { return true })
 }
 
-// Covers is Permits for one anomaly: what happened to another group, or only after the anomaly was complete, does not excuse it.
+// Covers is Permits for one anomaly: what happened to another group, or only after the anomaly was
+// complete, does not excuse it.
 func (k Contract) Covers(class checker.Class, c Case) (bool, string) {
 	return k.first(class, func(p *Permission) bool { return p.covers(c) })
 }
@@ -84,14 +94,16 @@ func (k Contract) first(class checker.Class, is func(*Permission) bool) (bool, s
 // Permissions returns all that is permitted, a class once for every event that permits it.
 func (k Contract) Permissions() []Permission { return slices.Clone(k.permitted) }
 
-// DivergencePermitted reports whether a replica of a group may stay refused by its leader, so that the group counts as recovered without it.
+// DivergencePermitted reports whether a replica of a group may stay refused by its leader, so that
+// the group counts as recovered without it.
 func (k Contract) DivergencePermitted(group int) bool {
 	ok, _ := k.Covers(checker.ReplicaDivergence, Case{Group: group, Seen: math.MaxInt64})
 	return ok
 }
 
-// Implied reports whether the loss of messages implies anomalies of class c for the same messages: where the tail of a log is gone, another
-// message takes its offset, who had read it has read what is no longer there, and who reads later does not see what others saw.
+// Implied reports whether the loss of messages implies anomalies of class c for the same messages:
+// where the tail of a log is gone, another message takes its offset, who had read it has read what
+// is no longer there, and who reads later does not see what others saw.
 func Implied(c checker.Class) bool {
 	switch c {
 	case checker.Nonlinearizable, checker.StaleRead, checker.InconsistentOffsets, checker.RolledBackRead, checker.PollSkip,

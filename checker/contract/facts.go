@@ -12,11 +12,13 @@ type Facts struct {
 	Damages    []Damage
 	Promotions []Promotion
 	Strikes    []Strike
-	// Operated: a strike tried to move the leadership, as an operator does, with success or without.
+	// Operated: a strike tried to move the leadership, as an operator does, with success or
+	// without.
 	Operated bool
 }
 
-// Damage is one fault that may have destroyed what a node's disk held, or that makes the node stop for good.
+// Damage is one fault that may have destroyed what a node's disk held, or that makes the node stop
+// for good.
 type Damage struct {
 	Harm  histories.Harm // disk, unsynced, bits, writes
 	Node  string
@@ -43,7 +45,8 @@ type Promotion struct {
 	Done   int64 // ns, when it was noted
 }
 
-// FactsOf draws the facts from the events of a history. A node of which no note tells the group may be of any, and is taken for one that may have led.
+// FactsOf draws the facts from the events of a history. A node of which no note tells the group may
+// be of any, and is taken for one that may have led.
 func FactsOf(e *histories.Events) Facts {
 	r := reader{group: make(map[string][]int), leader: make(map[int]string)}
 	for i := range e.Strikes {
@@ -132,7 +135,8 @@ func (r *reader) promotion(e *histories.Events, n *histories.Noted) {
 	r.leader[p.Group] = p.Leader
 }
 
-// asked returns when the earliest of the strikes began that were on at a promote, one of which asked for it; 0 if there is none.
+// asked returns when the earliest of the strikes began that were on at a promote, one of which
+// asked for it; 0 if there is none.
 func asked(e *histories.Events, n *histories.Noted) int64 {
 	for i := range e.Strikes {
 		s := &e.Strikes[i]

@@ -68,7 +68,8 @@ func TestFactsOf(t *testing.T) {
 	}, got.Strikes)
 }
 
-// Without notes of who led, every damaged node may have; and a promote whose note cannot be read was not safe.
+// Without notes of who led, every damaged node may have; and a promote whose note cannot be read
+// was not safe.
 func TestFactsOfLittle(t *testing.T) {
 	op := histories.New(histories.Info, histories.NemesisProcess, histories.Inject)
 	op.Fault, op.Node = "power", "n2"
@@ -80,7 +81,8 @@ func TestFactsOfLittle(t *testing.T) {
 	require.False(t, got.Promotions[0].Safe)
 }
 
-// A damage ends when its own node has caught up, once; a strike ends with its own heal; and what did not strike did no damage.
+// A damage ends when its own node has caught up, once; a strike ends with its own heal; and what
+// did not strike did no damage.
 func TestFactsOfSeveral(t *testing.T) {
 	var h histories.History
 	add := func(at int64, f, fault, nodes string) *histories.Op {
@@ -135,7 +137,8 @@ func TestDamageIsWhatTheEventSays(t *testing.T) {
 	require.False(t, contract.FactsOf(told(missed)).Operated)
 }
 
-// Of two strikes that overlap, the one that is healed is the one of the heal's number: a promote was asked for by the one that is still on.
+// Of two strikes that overlap, the one that is healed is the one of the heal's number: a promote
+// was asked for by the one that is still on.
 func TestPromoteBesideOverlappingStrikes(t *testing.T) {
 	got := contract.FactsOf(told(
 		histories.NewInject("slow", histories.Event{Strike: 1, Harm: histories.HarmNone}, "n1"),

@@ -11,8 +11,8 @@ import (
 // AnyGroup is the group of what is about none in particular.
 const AnyGroup = -1
 
-// fenced is how long after a promote, with every fault healed, the leader before it may go on: a generous bound on how long it takes to hear of
-// the new epoch (docs/guarantees.md, Reads).
+// fenced is how long after a promote, with every fault healed, the leader before it may go on: a
+// generous bound on how long it takes to hear of the new epoch (docs/guarantees.md, Reads).
 const fenced = int64(2e9)
 
 // Span is where and when an event excuses anomalies.
@@ -29,9 +29,10 @@ func (s Span) covers(c Case) bool {
 // Always is the span of what needs no event.
 func Always() []Span { return []Span{{Group: AnyGroup, Until: math.MaxInt64}} }
 
-// DamageSpans returns the spans of the damages of a kind. That of a lost disk or lost unsynced bytes ends when the node has caught up and everybody knows who
-// leads; but a follower that is ahead of a leader without its tail may be chosen by a promote much later, so that of unsynced bytes lasts until the last
-// one. The others have no end: a flipped bit is found by the next start.
+// DamageSpans returns the spans of the damages of a kind. That of a lost disk or lost unsynced
+// bytes ends when the node has caught up and everybody knows who leads; but a follower that is
+// ahead of a leader without its tail may be chosen by a promote much later, so that of unsynced
+// bytes lasts until the last one. The others have no end: a flipped bit is found by the next start.
 func (f *Facts) DamageSpans(is func(*Damage) bool) []Span {
 	var spans []Span
 	for i := range f.Damages {
@@ -51,7 +52,8 @@ func (f *Facts) DamageSpans(is func(*Damage) bool) []Span {
 	return spans
 }
 
-// promoted returns when everybody knew of the last promote of a damaged node's group; 0 when there was none.
+// promoted returns when everybody knew of the last promote of a damaged node's group; 0 when there
+// was none.
 func (f *Facts) promoted(d *Damage) int64 {
 	last := int64(0)
 	for i := range f.Promotions {
@@ -62,7 +64,8 @@ func (f *Facts) promoted(d *Damage) int64 {
 	return last
 }
 
-// PromoteSpans returns the spans of the promotes of a kind, until the leader before has heard of it.
+// PromoteSpans returns the spans of the promotes of a kind, until the leader before has heard of
+// it.
 func (f *Facts) PromoteSpans(is func(*Promotion) bool) []Span {
 	var spans []Span
 	for i := range f.Promotions {
@@ -73,7 +76,8 @@ func (f *Facts) PromoteSpans(is func(*Promotion) bool) []Span {
 	return spans
 }
 
-// quiet returns when no fault has been on for long enough after t that every leader knows whether it still leads.
+// quiet returns when no fault has been on for long enough after t that every leader knows whether
+// it still leads.
 func (f *Facts) quiet(t int64) int64 {
 	if t > math.MaxInt64-fenced {
 		return math.MaxInt64

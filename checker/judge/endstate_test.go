@@ -49,8 +49,9 @@ func (b *book) chunk(process int, hw int64, values ...int64) {
 	b.h[len(b.h)-1].HW = hw
 }
 
-// cutShort is a history of 10, 11 and 12 at the offsets 0 to 2, of which all but 10 are lost. A final read saw 11 before it was gone, and never came to its end;
-// the one that did has 10 alone. Before, a client had read them all.
+// cutShort is a history of 10, 11 and 12 at the offsets 0 to 2, of which all but 10 are lost. A
+// final read saw 11 before it was gone, and never came to its end; the one that did has 10 alone.
+// Before, a client had read them all.
 func cutShort() *book {
 	b := &book{}
 	b.nemesis(histories.Note, histories.NoteGroup, "n1,n2", "led by n1 at epoch 1")
@@ -67,8 +68,9 @@ func cutShort() *book {
 	return b
 }
 
-// A message is lost where it is not in the end state, and what follows from its loss is permitted where it is not in the same end state: what only a read that
-// never came to its end has returned is in neither.
+// A message is lost where it is not in the end state, and what follows from its loss is permitted
+// where it is not in the same end state: what only a read that never came to its end has returned
+// is in neither.
 func TestOneEndState(t *testing.T) {
 	got := judge.Judge(t.Context(), judge.Input{History: cutShort().h, Promise: losing(), Rules: everything})
 	lost, rolled := make(map[int64]bool), make(map[int64]bool)
@@ -85,7 +87,8 @@ func TestOneEndState(t *testing.T) {
 	require.Equal(t, lost, rolled)
 	require.Equal(t, judge.ExitPermitted, got.Exit)
 
-	// Without the read that came to its end there is no end state, and nobody is accused of anything.
+	// Without the read that came to its end there is no end state, and nobody is accused of
+	// anything.
 	b := cutShort()
 	b.h = slices.DeleteFunc(b.h, func(op histories.Op) bool { return op.Process == 1001 || op.F == histories.Scan })
 	got = judge.Judge(t.Context(), judge.Input{History: b.renumbered(), Promise: losing(), Rules: everything})
@@ -93,7 +96,8 @@ func TestOneEndState(t *testing.T) {
 	require.Empty(t, got.Anomalies)
 	require.Contains(t, got.Unknown, "no final read of partition 0")
 
-	// And what is there in the end, whichever complete read has it, is not lost and excuses nothing.
+	// And what is there in the end, whichever complete read has it, is not lost and excuses
+	// nothing.
 	b = cutShort()
 	b.chunk(1004, 2, 10, 11)
 	require.False(t, permitted11(b), "11 is there")
@@ -113,7 +117,8 @@ func (b *book) renumbered() histories.History {
 	return b.h
 }
 
-// Whatever a history looks like: of the acknowledged messages whose place is known, those that are reported as lost or unseen are those whose loss excuses.
+// Whatever a history looks like: of the acknowledged messages whose place is known, those that are
+// reported as lost or unseen are those whose loss excuses.
 func TestLostIsWhatExcuses(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 7))
 	gone, there, after := 0, 0, 0

@@ -10,7 +10,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// minAcked is the least share of the ops that must have been acknowledged, ok or weak, for a run to say something.
+// minAcked is the least share of the ops that must have been acknowledged, ok or weak, for a run to
+// say something.
 const minAcked = 0.01
 
 // evidence is what a history offers to be judged by.
@@ -65,8 +66,8 @@ func (ev *evidence) unwell() string {
 	return ""
 }
 
-// missing returns the partitions with acknowledged messages whose end is not known: neither a final read nor the scan of the
-// leader got there. After an interruption there are none by design.
+// missing returns the partitions with acknowledged messages whose end is not known: neither a final
+// read nor the scan of the leader got there. After an interruption there are none by design.
 func (ev *evidence) missing(interrupted bool) []string {
 	var ids []int32
 	for _, p := range ev.view.Parts {
@@ -124,8 +125,9 @@ func tooFew(kind string, c *histories.OpCounts) []string {
 	return nil
 }
 
-// unscanned says which replicas of partitions with acknowledged messages were not scanned to their end: whether those hold what they should is not
-// known. Where the configuration has more groups than were noted, it is not even known who has a replica.
+// unscanned says which replicas of partitions with acknowledged messages were not scanned to their
+// end: whether those hold what they should is not known. Where the configuration has more groups
+// than were noted, it is not even known who has a replica.
 func (ev *evidence) unscanned(groups int) []string {
 	if !ev.sends {
 		return nil // of a workload that sends nothing, nobody asks for scans

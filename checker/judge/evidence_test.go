@@ -23,7 +23,8 @@ const (
 	cas   = "cas"
 )
 
-// register are its rules: both must have succeeded, and cas, which it can do too, is no part of its load.
+// register are its rules: both must have succeeded, and cas, which it can do too, is no part of its
+// load.
 func register(contract.Terms) judge.Rules {
 	return judge.Rules{
 		Checkers: []checker.Checker{fine},
@@ -35,7 +36,8 @@ func (b *book) plain(typ histories.Type, process int, f string) {
 	b.op(typ, process, f, func(op *histories.Op) { op.Value = int64(process) })
 }
 
-// A workload that sends nothing has nothing to scan, whatever the configuration promises of its groups.
+// A workload that sends nothing has nothing to scan, whatever the configuration promises of its
+// groups.
 func TestNoScansOfAnotherWorkload(t *testing.T) {
 	b := &book{}
 	b.plain(histories.OK, 1, write)
@@ -45,7 +47,8 @@ func TestNoScansOfAnotherWorkload(t *testing.T) {
 	require.Equal(t, judge.ExitValid, got.Exit)
 }
 
-// A workload that sends but whose checkers need no ends says so: no final read and no scan is missed then, and everything else still is.
+// A workload that sends but whose checkers need no ends says so: no final read and no scan is
+// missed then, and everything else still is.
 func TestNoEnds(t *testing.T) {
 	b := &book{}
 	b.send(histories.OK, 10, 0)
@@ -120,7 +123,8 @@ func TestEvidenceOfAnotherWorkload(t *testing.T) {
 	}
 }
 
-// Rules that name nothing ask for the least: the load is all but the final reads and scans, and some op of it has succeeded.
+// Rules that name nothing ask for the least: the load is all but the final reads and scans, and
+// some op of it has succeeded.
 func TestEvidenceByDefault(t *testing.T) {
 	none := func(contract.Terms) judge.Rules { return judge.Rules{Checkers: []checker.Checker{fine}} }
 	b := &book{}
@@ -157,7 +161,8 @@ func TestNoRules(t *testing.T) {
 	}
 }
 
-// Of a system that cannot be asked what one replica holds, nobody expects scans, or to know who has replicas.
+// Of a system that cannot be asked what one replica holds, nobody expects scans, or to know who has
+// replicas.
 func TestNoScans(t *testing.T) {
 	b := good()
 	b.h = slices.DeleteFunc(b.h, func(op histories.Op) bool { return op.F == histories.Scan })
@@ -214,7 +219,8 @@ func damaged(fault string, e *histories.Event) *book {
 	return b
 }
 
-// What a fault can destroy is what the history says of it, whatever the fault is called: for the contract and for the checkers.
+// What a fault can destroy is what the history says of it, whatever the fault is called: for the
+// contract and for the checkers.
 func TestHarmIsWhatTheHistorySays(t *testing.T) {
 	said := func(harm histories.Harm) *histories.Event { return &histories.Event{Strike: 1, Harm: harm} }
 	for _, c := range []struct {

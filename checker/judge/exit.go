@@ -11,7 +11,8 @@ const (
 	ExitPermitted = 4 // anomalies, all of them permitted
 )
 
-// VerdictName returns the name of an exit code's verdict. Any number that is no exit code of a run is an error.
+// VerdictName returns the name of an exit code's verdict. Any number that is no exit code of a run
+// is an error.
 func VerdictName(exit int) string {
 	switch exit {
 	case ExitValid:
@@ -26,7 +27,8 @@ func VerdictName(exit int) string {
 	return "error"
 }
 
-// WorseExit returns the one of two exit codes that decides: 1 over 3 over 2 over 4 over 0. Any other number counts as 1.
+// WorseExit returns the one of two exit codes that decides: 1 over 3 over 2 over 4 over 0. Any
+// other number counts as 1.
 func WorseExit(a, b int) int {
 	if exitRank(a) >= exitRank(b) {
 		return a

@@ -5,7 +5,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// Fate is what the end state of a partition tells of one message: the same that the checkers and the contract go by.
+// Fate is what the end state of a partition tells of one message: the same that the checkers and
+// the contract go by.
 type Fate struct {
 	// Known: the end state is known, and the message was sent early enough to be in it.
 	Known bool

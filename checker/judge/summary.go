@@ -48,7 +48,8 @@ type AnomalySummary struct {
 	Explanation string        `json:"explanation"`
 }
 
-// CompareAnomalies orders anomalies as people read them: what the contract excludes first, and among those the weightiest class.
+// CompareAnomalies orders anomalies as people read them: what the contract excludes first, and
+// among those the weightiest class.
 func CompareAnomalies(a, b AnomalySummary) int {
 	switch {
 	case a.Permitted == b.Permitted:

@@ -1,13 +1,16 @@
-// Package linear judges whether each partition is a linearizable append-only log: stale-read and nonlinearizable.
+// Package linear judges whether each partition is a linearizable append-only log: stale-read and
+// nonlinearizable.
 //
-// A send that was acknowledged appends its message at its offset at one moment between invocation and completion; a read returns, at one
-// such moment, what is there. Open reads and open sends that no read returned are dropped; an open or weak send that a read returned keeps the
-// offset it was seen at, and may have happened at any time after its invocation. So may a second copy of a message: that it is there twice is the
-// class duplicate, and delivery's business.
+// A send that was acknowledged appends its message at its offset at one moment between invocation
+// and completion; a read returns, at one such moment, what is there. Open reads and open sends that
+// no read returned are dropped; an open or weak send that a read returned keeps the offset it was
+// seen at, and may have happened at any time after its invocation. So may a second copy of a
+// message: that it is there twice is the class duplicate, and delivery's business.
 //
-// The verdict comes from an exact sweep in O(n log n) (sweep.go). Porcupine judges the same again by search, the whole of a short partition, or a window
-// around a violation, and draws it. That the two agree is tested on many small histories. Offsets need not be dense: only their order counts, as
-// Kafka's logs have gaps.
+// The verdict comes from an exact sweep in O(n log n) (sweep.go). Porcupine judges the same again
+// by search, the whole of a short partition, or a window around a violation, and draws it. That the
+// two agree is tested on many small histories. Offsets need not be dense: only their order counts,
+// as Kafka's logs have gaps.
 package linear
 
 import (
@@ -26,17 +29,20 @@ const DefaultPorcupineOps = 5000
 
 // Config says what is judged.
 type Config struct {
-	// ReadsUnderLoad includes polls: set it where the configuration promises linearizable reads. Final reads always count.
+	// ReadsUnderLoad includes polls: set it where the configuration promises linearizable reads.
+	// Final reads always count.
 	ReadsUnderLoad bool
-	// PorcupineOps is up to how many operations of a partition Porcupine judges as a whole; beyond, the sweep decides alone and
-	// Porcupine gets windows around violations. 0 is DefaultPorcupineOps, less than 0 is never.
+	// PorcupineOps is up to how many operations of a partition Porcupine judges as a whole; beyond,
+	// the sweep decides alone and Porcupine gets windows around violations. 0 is
+	// DefaultPorcupineOps, less than 0 is never.
 	PorcupineOps int
 }
 
 // Checker judges linearizability.
 //
-// Figures: the number of anomalies of each class found; linear_ops: operations judged; porcupine_ops: those of them that Porcupine
-// judged too; porcupine_confirmed: violations that Porcupine, given a window around them, finds illegal as well.
+// Figures: the number of anomalies of each class found; linear_ops: operations judged;
+// porcupine_ops: those of them that Porcupine judged too; porcupine_confirmed: violations that
+// Porcupine, given a window around them, finds illegal as well.
 type Checker struct {
 	cfg Config
 	off rules // rules that a test has switched off
@@ -58,8 +64,8 @@ func New(cfg Config) *Checker {
 // Name implements checker.Checker.
 func (*Checker) Name() string { return "linear" }
 
-// Check implements checker.Checker. It is Unknown without an acknowledged message or without any read that counts, and when Porcupine
-// runs out of time.
+// Check implements checker.Checker. It is Unknown without an acknowledged message or without any
+// read that counts, and when Porcupine runs out of time.
 func (c *Checker) Check(ctx context.Context, h histories.Reader) checker.Result {
 	v, err := logview.BuildSound(ctx, h)
 	if err != nil {
@@ -105,7 +111,8 @@ type judge struct {
 	ops, searched, confirmed int
 }
 
-// maxConfirmed is how many violations of a partition Porcupine is asked about: its word is wanted on the kind, not on each.
+// maxConfirmed is how many violations of a partition Porcupine is asked about: its word is wanted
+// on the kind, not on each.
 const maxConfirmed = 3
 
 func (j *judge) part(ctx context.Context, m *model) {
@@ -135,8 +142,9 @@ func (j *judge) part(ctx context.Context, m *model) {
 	}
 }
 
-// Visualize writes Porcupine's picture of partition part to w, as one self-contained HTML page: what proves the first violation with what happened
-// next to it, or the whole partition where there is no violation and it is short enough. It fails when there is nothing to draw.
+// Visualize writes Porcupine's picture of partition part to w, as one self-contained HTML page:
+// what proves the first violation with what happened next to it, or the whole partition where there
+// is no violation and it is short enough. It fails when there is nothing to draw.
 func (c *Checker) Visualize(ctx context.Context, h histories.Reader, part int32, w io.Writer) error {
 	v, err := logview.Build(ctx, h)
 	if err != nil {

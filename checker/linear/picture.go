@@ -22,14 +22,16 @@ const (
 	maxShown  = 4  // messages that one text names
 )
 
-// pictureStyle makes texts small, as Porcupine's boxes are as wide as their texts, and room for a sentence below the legend.
+// pictureStyle makes texts small, as Porcupine's boxes are as wide as their texts, and room for a
+// sentence below the legend.
 const pictureStyle = `
 .history-text { font-size: 0.7rem; }
 p { margin: 42px 2px 0; font-size: 0.85rem; }
 p + #legend + #canvas { margin-top: 8px; }
 `
 
-// A state of the log of a window is a string with two bytes per slot: the index of the act that filled it, plus one.
+// A state of the log of a window is a string with two bytes per slot: the index of the act that
+// filled it, plus one.
 const slotBytes = 2
 
 // model is the log as Porcupine's model.
@@ -97,7 +99,8 @@ func (w *window) explains(a *act, log string) bool {
 // value returns the message of the i-th act.
 func (w *window) value(i int) int64 { return w.m.v.Sends[w.acts[i].send].Value }
 
-// operations puts the acts into Porcupine's form, with a row per process, and more rows for what a process has open at once.
+// operations puts the acts into Porcupine's form, with a row per process, and more rows for what a
+// process has open at once.
 func (w *window) operations() []porcupine.Operation {
 	end := int64(0)
 	for i := range w.acts {
@@ -155,8 +158,8 @@ func (w *window) draw(out io.Writer) error {
 	return nil
 }
 
-// annotations are the faults until the violation showed: until another message came after the first one, if one did, and else until
-// the last read.
+// annotations are the faults until the violation showed: until another message came after the first
+// one, if one did, and else until the last read.
 func (w *window) annotations() []porcupine.Annotation {
 	if w.f == nil {
 		return nil
@@ -207,7 +210,8 @@ func (w *window) details(a *act) string {
 	return text + fmt.Sprintf(" to %s; op %d and %d", logview.Seconds(ret), from, to)
 }
 
-// describe is the text of an act: "p3 send 4711 -> offset 120", "p7 final read 0..1915: without 4711". Those that are only near are shorter.
+// describe is the text of an act: "p3 send 4711 -> offset 120", "p7 final read 0..1915: without
+// 4711". Those that are only near are shorter.
 func (w *window) describe(a *act) string {
 	text := fmt.Sprintf("p%d ", w.process(a))
 	if a.send >= 0 {
@@ -256,7 +260,8 @@ func (w *window) describeRead(a *act) string {
 	return text + ": " + strings.Join(notes, ", ")
 }
 
-// notes are what a read that proves the violation says of the messages and offsets that it is about.
+// notes are what a read that proves the violation says of the messages and offsets that it is
+// about.
 func (w *window) notes(a *act) (notes []string) {
 	if !a.witness || w.f == nil {
 		return nil

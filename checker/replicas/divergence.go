@@ -25,7 +25,8 @@ type replica struct {
 	next  int64 // after the last message
 }
 
-// divergence compares every replica with a reference: the leader, or where no leader is known the replica with the longest log.
+// divergence compares every replica with a reference: the leader, or where no leader is known the
+// replica with the longest log.
 func (j *judge) divergence(p *logview.Part) {
 	if len(p.Scans) < 2 {
 		return
@@ -59,8 +60,9 @@ func (j *judge) load(c logview.Chain) *replica {
 	return r
 }
 
-// compare reports the offsets where r holds another message than ref does, or where one of them has a hole below its end, and, when ref is the
-// leader and the cluster had recovered, those beyond the end of one that the other holds: then nothing is on its way any more.
+// compare reports the offsets where r holds another message than ref does, or where one of them has
+// a hole below its end, and, when ref is the leader and the cluster had recovered, those beyond the
+// end of one that the other holds: then nothing is on its way any more.
 func (j *judge) compare(p *logview.Part, ref, r *replica, leads bool) {
 	if r.chain.Complete && ref.chain.Complete && r.chain.End < ref.chain.End {
 		j.behind++
@@ -120,7 +122,8 @@ func (d *difference) add(k *kindOfDifference, m histories.Message, read *logview
 	}
 }
 
-// explain says the worst of it: other messages, else holes, else too long a log, else too short a one.
+// explain says the worst of it: other messages, else holes, else too long a log, else too short a
+// one.
 func (d *difference) explain(p *logview.Part, ref, r *replica) string {
 	switch {
 	case d.differs.count > 0:
@@ -146,8 +149,9 @@ func (d *difference) explain(p *logview.Part, ref, r *replica) string {
 		r.chain.Node, p.ID, ref.chain.End, ref.chain.Node, d.tail.count, d.tail.first.Value, d.tail.first.Offset)
 }
 
-// copies reports acknowledged messages that fewer replicas hold than were promised. A replica that was not scanned gets the benefit of
-// the doubt, and where a fault may have destroyed what a disk held of them, too few copies are only counted: then lost-write is what counts.
+// copies reports acknowledged messages that fewer replicas hold than were promised. A replica that
+// was not scanned gets the benefit of the doubt, and where a fault may have destroyed what a disk
+// held of them, too few copies are only counted: then lost-write is what counts.
 func (j *judge) copies(p *logview.Part) {
 	if j.cfg.Copies < 2 || len(p.Scans) == 0 {
 		return
@@ -165,7 +169,8 @@ func (j *judge) copies(p *logview.Part) {
 		if send.Type != histories.OK || holders[s]+doubt >= j.cfg.Copies {
 			continue
 		}
-		// A promote makes replicas give up their own tail. What is still there in the end was not given up by all.
+		// A promote makes replicas give up their own tail. What is still there in the end was not
+		// given up by all.
 		if send.Call <= until || promoted && j.v.Lost(s) {
 			j.underCopied++
 			continue
@@ -174,7 +179,8 @@ func (j *judge) copies(p *logview.Part) {
 	}
 }
 
-// count returns, by index of Send, how many scanned replicas of p hold it. A message twice in one log is one copy.
+// count returns, by index of Send, how many scanned replicas of p hold it. A message twice in one
+// log is one copy.
 func (j *judge) count(p *logview.Part) []int {
 	holders := make([]int, len(j.v.Sends))
 	last := make([]int, len(j.v.Sends)) // the latest replica counted, + 1
@@ -189,8 +195,10 @@ func (j *judge) count(p *logview.Part) []int {
 	return holders
 }
 
-// destroyed returns until when, ns, a message was sent that a fault of p's nodes may have destroyed on one of them, and whether there was a promote.
-// What was sent after the heal was on no disk that the fault took from, but for a flipped bit: that is found at the next start, and what follows it is cut off.
+// destroyed returns until when, ns, a message was sent that a fault of p's nodes may have destroyed
+// on one of them, and whether there was a promote. What was sent after the heal was on no disk that
+// the fault took from, but for a flipped bit: that is found at the next start, and what follows it
+// is cut off.
 func (j *judge) destroyed(p *logview.Part) (until int64, promoted bool) {
 	until = histories.Unset
 	for i := range j.v.Strikes {

@@ -299,7 +299,8 @@ func TestHarmExcusesTooFewCopies(t *testing.T) {
 	}
 }
 
-// Whoever moves the leadership makes replicas give up what the new leader lacks: all of them, and not only some.
+// Whoever moves the leadership makes replicas give up what the new leader lacks: all of them, and
+// not only some.
 func TestHarmToLeadershipExcusesLoss(t *testing.T) {
 	for harm, want := range map[histories.Harm]checker.Verdict{histories.HarmLeadership: checker.Valid, histories.HarmNone: checker.Invalid} {
 		b := histtest.New()
@@ -335,7 +336,8 @@ func TestDivergenceExplains(t *testing.T) {
 	require.InDelta(t, 3, res.Figures["replicas_scanned"], 0)
 }
 
-// Who is behind is counted, whether that is an anomaly or not; who was not scanned to the end may not be.
+// Who is behind is counted, whether that is an anomaly or not; who was not scanned to the end may
+// not be.
 func TestBehindIsCounted(t *testing.T) {
 	b := histtest.New()
 	b.Batch(1, 0, 10, 11).OK(0)

@@ -76,7 +76,8 @@ func TestBinary(t *testing.T) {
 	t.Run("local", func(t *testing.T) { local(t, own) })
 }
 
-// runAndCheck: it runs the parts and judges what it saved. Stock assay names the part that it lacks.
+// runAndCheck: it runs the parts and judges what it saved. Stock assay names the part that it
+// lacks.
 func runAndCheck(t *testing.T, own, stock binary) {
 	for name, c := range scenarios() {
 		t.Run(name, func(t *testing.T) {

@@ -1,5 +1,5 @@
-// Package outside_test runs the parts of this module through the stock ones: engine, nemesis, judge,
-// report and command line.
+// Package outside_test runs the parts of this module through the stock ones: engine, nemesis,
+// judge, report and command line.
 package outside_test
 
 import (
@@ -135,8 +135,8 @@ func TestThroughAssaytest(t *testing.T) {
 	}
 }
 
-// TestHarmOfOnesOwnFault: what a foreign fault can destroy is recorded, and the stock nemesis watches
-// until its victim has caught up: it asks the groups of the foreign target.
+// TestHarmOfOnesOwnFault: what a foreign fault can destroy is recorded, and the stock nemesis
+// watches until its victim has caught up: it asks the groups of the foreign target.
 func TestHarmOfOnesOwnFault(t *testing.T) {
 	c := scenarios()["own faults"]
 	events := histories.EventsOf(c.through(t, c.spec(t)).History)
@@ -167,7 +167,8 @@ func TestWeakAnswers(t *testing.T) {
 	require.Positive(t, c.through(t, c.spec(t)).Summary.Ops.Weak)
 }
 
-// TestTheTargetIsSmall: a target of a whole system is one file that somebody writes in an afternoon.
+// TestTheTargetIsSmall: a target of a whole system is one file that somebody writes in an
+// afternoon.
 func TestTheTargetIsSmall(t *testing.T) {
 	files, err := filepath.Glob("logtarget/*.go")
 	require.NoError(t, err)

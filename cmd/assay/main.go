@@ -1,5 +1,5 @@
-// Command assay tests what a replicated message broker's "acknowledged" is worth. It is the command line, the reference broker's node, and
-// the agent inside a node's container, in one binary.
+// Command assay tests what a replicated message broker's "acknowledged" is worth. It is the command
+// line, the reference broker's node, and the agent inside a node's container, in one binary.
 package main
 
 import (

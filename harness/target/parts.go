@@ -8,8 +8,10 @@ import (
 	"github.com/assay-project/assay/harness"
 )
 
-// Parts are the parts of a cluster that an environment makes of a system, for harness.Composed: the environment's own abilities, and those of the system's operator.
-// down answers for nodes of which the environment knows that they do not run, so that they need not be asked; ok is false for the others.
+// Parts are the parts of a cluster that an environment makes of a system, for harness.Composed: the
+// environment's own abilities, and those of the system's operator. down answers for nodes of which
+// the environment knows that they do not run, so that they need not be asked; ok is false for the
+// others.
 func Parts(env any, s *System, down func(n harness.NodeID) (state harness.NodeState, ok bool)) []any {
 	parts := []any{env}
 	if g, ok := s.Operator.(harness.Groups); ok {

@@ -11,21 +11,26 @@ import (
 	"github.com/assay-project/assay/internal/vfs"
 )
 
-// FS is the disk of a simulated node: one flat directory whose unsynced bytes and entries a power loss takes.
+// FS is the disk of a simulated node: one flat directory whose unsynced bytes and entries a power
+// loss takes.
 type FS = vfs.FS
 
 // File is an open file of an FS.
 type File = vfs.File
 
-// Dir returns a directory of this machine as an FS, and makes it if it is missing: a node that is written for FS runs on both.
+// Dir returns a directory of this machine as an FS, and makes it if it is missing: a node that is
+// written for FS runs on both.
 func Dir(path string) (FS, error) { return vfs.OS(path) }
 
-// SimNode says how a node runs in a simulation: as a part of this process, in virtual time. Its code must touch the world only through what it is
-// handed, hold no mutex across a wait, and sleep in retry loops: a goroutine that spins, or that waits for a mutex, stops virtual time.
+// SimNode says how a node runs in a simulation: as a part of this process, in virtual time. Its
+// code must touch the world only through what it is handed, hold no mutex across a wait, and sleep
+// in retry loops: a goroutine that spins, or that waits for a mutex, stops virtual time.
 type SimNode struct {
-	// Start starts a node. An error means that the node ended by itself, as a process would with an exit code.
+	// Start starts a node. An error means that the node ended by itself, as a process would with an
+	// exit code.
 	Start func(ctx context.Context, w World) (Node, error)
-	// Log reports whether a file of a node's disk belongs to its log, which is what the fault corrupt flips bits in. nil: every file does.
+	// Log reports whether a file of a node's disk belongs to its log, which is what the fault
+	// corrupt flips bits in. nil: every file does.
 	Log func(file string) bool
 }
 
@@ -44,7 +49,8 @@ type World struct {
 type Node interface {
 	// Stop ends it in the ordinary way.
 	Stop(ctx context.Context) error
-	// Failed is closed when the node ends by itself, as after an error of its disk; nil if that cannot be.
+	// Failed is closed when the node ends by itself, as after an error of its disk; nil if that
+	// cannot be.
 	Failed() <-chan struct{}
 	// Failure says why it ended by itself.
 	Failure() string
@@ -58,11 +64,14 @@ type Process struct {
 	Files   map[string][]byte // written into the node's own directory before each start, which is the working directory
 }
 
-// Container says how a node runs in a container. The environment puts its agent into the image, and runs as root what it is told.
+// Container says how a node runs in a container. The environment puts its agent into the image, and
+// runs as root what it is told.
 type Container struct {
-	// Image is one that the engine has. "": one that holds nothing but the running executable, as /assay.
+	// Image is one that the engine has. "": one that holds nothing but the running executable, as
+	// /assay.
 	Image string
-	// Build is a build context (a tar with a Dockerfile) from which an image is made, instead of Image.
+	// Build is a build context (a tar with a Dockerfile) from which an image is made, instead of
+	// Image.
 	Build func() (io.Reader, error)
 	// Command is what runs; nil: what the image says.
 	Command []string

@@ -1,7 +1,9 @@
-// Package target says what makes a real system one that can be tested: its modes and options, what it promises, how its nodes start in each environment, and how
-// clients and an operator reach it. Each system is a package below this one.
+// Package target says what makes a real system one that can be tested: its modes and options, what
+// it promises, how its nodes start in each environment, and how clients and an operator reach it.
+// Each system is a package below this one.
 //
-// A target knows no environment: an environment hands it addresses and ways to dial, and starts what it describes. A target judges nothing.
+// A target knows no environment: an environment hands it addresses and ways to dial, and starts
+// what it describes. A target judges nothing.
 package target
 
 import (
@@ -21,22 +23,27 @@ import (
 type Target struct {
 	Name string
 	Doc  string // one line
-	// Modes are those of the system, the default first. A system without modes has one, whatever its name.
+	// Modes are those of the system, the default first. A system without modes has one, whatever
+	// its name.
 	Modes []Mode
 	// Options are the keys of --set that the system takes.
 	Options []harness.Option
-	// Configure checks a configuration, and returns the options in force: those given, and the defaults of all others. nil: defaults are filled in,
-	// and values are checked by Option.Values alone.
+	// Configure checks a configuration, and returns the options in force: those given, and the
+	// defaults of all others. nil: defaults are filled in, and values are checked by Option.Values
+	// alone.
 	Configure func(c Config) (map[string]string, error)
-	// New makes the system of one cluster. at tells where its nodes are; nothing answers there yet. Environments call it through System.
+	// New makes the system of one cluster. at tells where its nodes are; nothing answers there yet.
+	// Environments call it through System.
 	New func(c Config, at Place) (*System, error)
-	// Promise is what a configuration promises. c has the options in force, as a manifest keeps them: `assay check` asks for it long after the
-	// run, so it must not depend on the system's own code.
+	// Promise is what a configuration promises. c has the options in force, as a manifest keeps
+	// them: `assay check` asks for it long after the run, so it must not depend on the system's own
+	// code.
 	Promise func(c Config) (contract.Promise, error)
-	// Functions are the ops (Op.F) that its clients carry out. A workload that has others is refused before the run. nil: it is not known,
-	// and nothing is refused.
+	// Functions are the ops (Op.F) that its clients carry out. A workload that has others is
+	// refused before the run. nil: it is not known, and nothing is refused.
 	Functions []string
-	// NoScans: a node cannot be asked for everything that it holds, so that there are no scans of replicas.
+	// NoScans: a node cannot be asked for everything that it holds, so that there are no scans of
+	// replicas.
 	NoScans bool
 }
 
@@ -50,11 +57,13 @@ type Mode struct {
 type Config struct {
 	Mode  string
 	Nodes int
-	// Options are as given with --set for Configure, where one that is left out has its default, and those in force for New and Promise.
+	// Options are as given with --set for Configure, where one that is left out has its default,
+	// and those in force for New and Promise.
 	Options map[string]string
 }
 
-// CheckMode says which modes there are, if the target does not have the one of a name; nil if it has.
+// CheckMode says which modes there are, if the target does not have the one of a name; nil if it
+// has.
 func (t *Target) CheckMode(name string) error {
 	names := make([]string, len(t.Modes))
 	for i, m := range t.Modes {
@@ -110,7 +119,8 @@ func (t *Target) Check() error {
 	return nil
 }
 
-// System makes the system of one cluster, by New. It is what environments call: it refuses a system that none of them can use.
+// System makes the system of one cluster, by New. It is what environments call: it refuses a system
+// that none of them can use.
 func (t *Target) System(c Config, at Place) (*System, error) {
 	if t == nil || t.New == nil {
 		return nil, errors.New("a cluster needs a target with New")
@@ -156,9 +166,11 @@ func (s *System) check() error {
 // DialFunc opens connections to nodes by the addresses that Place gives.
 type DialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Place tells where the nodes of a cluster are. Its functions may be called at any time, from several goroutines.
+// Place tells where the nodes of a cluster are. Its functions may be called at any time, from
+// several goroutines.
 type Place struct {
-	// Addr is the address (host:port) of one of a node's ports. Before the environment has started, it may be one that leads nowhere.
+	// Addr is the address (host:port) of one of a node's ports. Before the environment has started,
+	// it may be one that leads nowhere.
 	Addr func(n harness.NodeID, port string) string
 	// Dial connects from the operator's machine, whose links no fault touches.
 	Dial DialFunc
@@ -170,15 +182,19 @@ type Port struct {
 	Number int // where every node has an address of its own
 }
 
-// System is one cluster of a target, as environments and engine see it. Nodes, Ports and Open are required, and one of Sim, Process and Container.
+// System is one cluster of a target, as environments and engine see it. Nodes, Ports and Open are
+// required, and one of Sim, Process and Container.
 type System struct {
 	Nodes []harness.NodeID // in order
 	Ports []Port           // a node is up when it accepts connections on the first
-	// Open returns the client of a process. All its connections come from dial; it does not wait for a node.
+	// Open returns the client of a process. All its connections come from dial; it does not wait
+	// for a node.
 	Open func(ctx context.Context, process int, dial DialFunc) (harness.Client, error)
-	// Ready says why the cluster cannot be used yet; it is asked again and again after the start. nil: it can be as soon as every node is up.
+	// Ready says why the cluster cannot be used yet; it is asked again and again after the start.
+	// nil: it can be as soon as every node is up.
 	Ready func(ctx context.Context) error
-	// Operator has the abilities that an operator has in this mode: a value that implements any of harness.Groups, Promoter and TopicMaker. nil: none.
+	// Operator has the abilities that an operator has in this mode: a value that implements any of
+	// harness.Groups, Promoter and TopicMaker. nil: none.
 	Operator any
 
 	Sim       *SimNode                                  // nil: not in a simulation

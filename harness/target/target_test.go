@@ -15,7 +15,8 @@ import (
 	"github.com/assay-project/assay/harness/target"
 )
 
-// A target without a check of its own has its defaults filled in, and refuses what it does not know.
+// A target without a check of its own has its defaults filled in, and refuses what it does not
+// know.
 func TestEffective(t *testing.T) {
 	tg := &target.Target{
 		Name: "kv", Modes: []target.Mode{{Name: "plain"}, {Name: "fancy"}},
@@ -35,7 +36,8 @@ func TestEffective(t *testing.T) {
 	require.ErrorContains(t, err, `unknown mode "odd" of target kv (want plain or fancy)`)
 }
 
-// What a system is still waiting for is asked again until there is nothing, or the time is over: then the reason is in the error.
+// What a system is still waiting for is asked again until there is nothing, or the time is over:
+// then the reason is in the error.
 func TestAwait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0

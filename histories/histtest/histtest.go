@@ -25,7 +25,8 @@ type Builder struct {
 // New returns an empty Builder.
 func New() *Builder { return &Builder{} }
 
-// History returns what was built. It panics when that is no valid history, which is a mistake of the test.
+// History returns what was built. It panics when that is no valid history, which is a mistake of
+// the test.
 func (b *Builder) History() histories.History {
 	if err := histories.Validate(b.ops); err != nil {
 		panic(err)
@@ -94,7 +95,8 @@ func (p *Pending) On(node string) *Pending {
 	return p
 }
 
-// OK completes a send at an offset (a batch at consecutive ones), and a read with its committed offset and messages.
+// OK completes a send at an offset (a batch at consecutive ones), and a read with its committed
+// offset and messages.
 func (p *Pending) OK(at int64, msgs ...histories.Message) { p.complete(histories.OK, at, msgs, "") }
 
 // Weak completes a send that is stored at an offset but under-replicated or unflushed.

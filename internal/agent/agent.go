@@ -1,9 +1,11 @@
-// Package agent is the part of assay that runs inside a node's container: it programs that container's own network (drops and
-// loss with nftables, delay with NFQUEUE) and starts the node once the rules that are active hold.
+// Package agent is the part of assay that runs inside a node's container: it programs that
+// container's own network (drops and loss with nftables, delay with NFQUEUE) and starts the node
+// once the rules that are active hold.
 //
-// The environment on the outside (harness/cluster/docker) decides who is cut off from whom and runs the agent with `docker exec`;
-// the agent knows only its own container's rules. It touches no network but that of the container, and refuses to work outside
-// one. It does no shaping of client connections, no disks and no clocks. The rules need Linux; elsewhere only their format is there.
+// The environment on the outside (harness/cluster/docker) decides who is cut off from whom and runs
+// the agent with `docker exec`; the agent knows only its own container's rules. It touches no
+// network but that of the container, and refuses to work outside one. It does no shaping of client
+// connections, no disks and no clocks. The rules need Linux; elsewhere only their format is there.
 package agent
 
 import (
@@ -16,13 +18,15 @@ import (
 )
 
 const (
-	// ContainerEnv is the environment variable that marks a container made for the agent. Without it the agent refuses to work,
-	// so that a mistyped command never programs the firewall of somebody's machine.
+	// ContainerEnv is the environment variable that marks a container made for the agent. Without
+	// it the agent refuses to work, so that a mistyped command never programs the firewall of
+	// somebody's machine.
 	ContainerEnv = "ASSAY_CONTAINER"
-	// RulesPath is where RunNode looks for the rules that are active when the container starts. No file means no rules.
+	// RulesPath is where RunNode looks for the rules that are active when the container starts. No
+	// file means no rules.
 	RulesPath = "/etc/assay/rules.json"
-	// FilesEnv is the environment variable that holds the node's files (see EncodeFiles), which run-node writes: that is faster than
-	// copying them into a container that does not run.
+	// FilesEnv is the environment variable that holds the node's files (see EncodeFiles), which
+	// run-node writes: that is faster than copying them into a container that does not run.
 	FilesEnv = "ASSAY_NODE_FILES"
 )
 
@@ -38,8 +42,8 @@ const (
 // errUsage is returned when the agent was called wrongly.
 var errUsage = errors.New("usage: assay agent apply|counters|clear|delay, or assay agent run-node [--rules FILE] -- COMMAND ARGUMENTS")
 
-// Main runs one agent command and returns the exit code: 0, 1 after an error that it wrote to stderr, 2 after wrong usage.
-// On success run-node does not return: the process becomes the node.
+// Main runs one agent command and returns the exit code: 0, 1 after an error that it wrote to
+// stderr, 2 after wrong usage. On success run-node does not return: the process becomes the node.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	err := run(args, stdin, stdout, stderr)
 	switch {

@@ -66,7 +66,8 @@ func TestFilesRefused(t *testing.T) {
 	}
 }
 
-// FuzzDecodeFiles: whatever is decoded has absolute paths only, and its encoding decodes to the same.
+// FuzzDecodeFiles: whatever is decoded has absolute paths only, and its encoding decodes to the
+// same.
 func FuzzDecodeFiles(f *testing.F) {
 	f.Add(`{"/etc/node.yaml":"YTogMQo="}`)
 	f.Add(`{"../x":""}`)

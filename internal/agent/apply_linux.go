@@ -18,8 +18,8 @@ const daemonWait = 3 * time.Second
 // startWait bounds how long it waits for a container that is just starting.
 const startWait = 5 * time.Second
 
-// applyRules replaces all rules of this container at once and reports what the replaced ones did. When rules delay packets, the
-// delay process must run or be about to.
+// applyRules replaces all rules of this container at once and reports what the replaced ones did.
+// When rules delay packets, the delay process must run or be about to.
 func applyRules(set RuleSet) (Report, error) {
 	if err := waitForNode(); err != nil {
 		return Report{}, err
@@ -90,8 +90,8 @@ func (r *Report) addDelayed(delayed map[string]int64) {
 	}
 }
 
-// waitForNode returns when the container's first process is no longer run-node: until then that one is about to apply the rules it
-// was started with, and would undo newer ones.
+// waitForNode returns when the container's first process is no longer run-node: until then that one
+// is about to apply the rules it was started with, and would undo newer ones.
 func waitForNode() error {
 	if os.Getpid() == 1 {
 		return nil
@@ -111,15 +111,16 @@ func waitForNode() error {
 	}
 }
 
-// isRunNode reports whether a process whose arguments are cmdline (proc(5): each ends in a zero byte) is still run-node. Only the first arguments count:
-// the node's own may have the same words.
+// isRunNode reports whether a process whose arguments are cmdline (proc(5): each ends in a zero
+// byte) is still run-node. Only the first arguments count: the node's own may have the same words.
 func isRunNode(cmdline []byte) bool {
 	args := bytes.SplitN(cmdline, []byte{0}, 4)
 	return len(args) == 4 && string(args[1]) == "agent" && string(args[2]) == CmdRunNode
 }
 
-// runNode writes the node's files and applies the rules in a file, so that a node that comes back into a split never hears through it. Then it
-// becomes the node, whose command is looked for in PATH as a shell would. It returns only errors.
+// runNode writes the node's files and applies the rules in a file, so that a node that comes back
+// into a split never hears through it. Then it becomes the node, whose command is looked for in
+// PATH as a shell would. It returns only errors.
 func runNode(command []string, rules string, stderr io.Writer) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -179,8 +180,9 @@ func applyFile(self, path string, stderr io.Writer) error {
 		return nil
 	}
 	if set.HasDelays() {
-		// A child of what becomes the node: nobody waits for it, so that it stays in the process table when it has ended, until
-		// the container stops. That is one entry per start under a delay.
+		// A child of what becomes the node: nobody waits for it, so that it stays in the process
+		// table when it has ended, until the container stops. That is one entry per start under a
+		// delay.
 		cmd := exec.Command(self, "agent", CmdDelay)
 		cmd.Stderr = stderr
 		if err := cmd.Start(); err != nil {

@@ -6,10 +6,12 @@ import (
 	"path"
 )
 
-// maxFiles bounds the encoded files: Linux takes at most 128 KiB for one variable of an environment (MAX_ARG_STRLEN), name and all.
+// maxFiles bounds the encoded files: Linux takes at most 128 KiB for one variable of an environment
+// (MAX_ARG_STRLEN), name and all.
 const maxFiles = 127 << 10
 
-// EncodeFiles returns the value of FilesEnv that makes run-node write files, by absolute path. Together they may have about 95 KB.
+// EncodeFiles returns the value of FilesEnv that makes run-node write files, by absolute path.
+// Together they may have about 95 KB.
 func EncodeFiles(files map[string][]byte) (string, error) {
 	if err := checkFiles(files); err != nil {
 		return "", err

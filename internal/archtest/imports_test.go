@@ -12,8 +12,8 @@ import (
 
 const module = "github.com/assay-project/assay"
 
-// layer says what the packages below a folder may import of this module ("x" means x and below, "=x" only x). A package
-// may also import what is below its own layer.
+// layer says what the packages below a folder may import of this module ("x" means x and below,
+// "=x" only x). A package may also import what is below its own layer.
 type layer struct {
 	of   string
 	may  []string
@@ -21,7 +21,8 @@ type layer struct {
 	libs bool // may import other modules
 }
 
-// layers holds every package: the first entry that fits counts, and a package that none fits is an error. Arrows go down only.
+// layers holds every package: the first entry that fits counts, and a package that none fits is an
+// error. Arrows go down only.
 var layers = []layer{
 	{of: "histories/histtest", may: []string{"histories"}, why: "it makes histories for tests", libs: true},
 	{of: "histories", may: nil, why: "histories import the standard library only"},

@@ -13,11 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// bubbleDirs run inside a synctest bubble, where a goroutine that waits while it holds a sync.Mutex freezes virtual time as soon as
-// another one wants the mutex: mutexes do not block durably.
+// bubbleDirs run inside a synctest bubble, where a goroutine that waits while it holds a sync.Mutex
+// freezes virtual time as soon as another one wants the mutex: mutexes do not block durably.
 var bubbleDirs = []string{"broker", "internal/netsim", "internal/vfs", "harness", "workloads", "nemesis", "ci/outside"}
 
-// waits are methods and functions that may wait for the network, a disk, a timer or another goroutine.
+// waits are methods and functions that may wait for the network, a disk, a timer or another
+// goroutine.
 var waits = map[string]bool{
 	"Sleep": true, "Wait": true, "Sync": true, "SyncDir": true, "ReadAt": true, "WriteAt": true, "Dial": true, "DialContext": true,
 	"Accept": true, "ReadFull": true, "Flush": true, "Request": true, "Invoke": true,
@@ -49,7 +50,8 @@ func heldAcrossWait(fset *token.FileSet, f *ast.File) []string {
 	return bad
 }
 
-// lockScan walks statements in order and remembers which mutexes are held. Branches are walked with a copy.
+// lockScan walks statements in order and remembers which mutexes are held. Branches are walked with
+// a copy.
 type lockScan struct {
 	fset *token.FileSet
 	held map[string]bool

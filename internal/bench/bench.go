@@ -1,5 +1,6 @@
-// Package bench measures the reference broker under a simple load, beside the floor: about the least that a replicated log can do on the machine. It runs in real
-// time, on loopback and real files; it judges nothing.
+// Package bench measures the reference broker under a simple load, beside the floor: about the
+// least that a replicated log can do on the machine. It runs in real time, on loopback and real
+// files; it judges nothing.
 package bench
 
 import (

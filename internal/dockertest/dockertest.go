@@ -1,5 +1,5 @@
-// Package dockertest is for tests that make containers: it says loudly that there is no Docker engine, and sees what a run left behind, by labels
-// alone and without the code that is tested.
+// Package dockertest is for tests that make containers: it says loudly that there is no Docker
+// engine, and sees what a run left behind, by labels alone and without the code that is tested.
 package dockertest
 
 import (

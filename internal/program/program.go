@@ -20,8 +20,8 @@ import (
 // command is the package of the executable in tests.
 const command = "github.com/assay-project/assay/cmd/assay"
 
-// source is the package to build: that of the running program, which may have parts of its own, or command where the running
-// program is a test.
+// source is the package to build: that of the running program, which may have parts of its own, or
+// command where the running program is a test.
 func source(info *debug.BuildInfo) string {
 	if info == nil || info.Path == "" || info.Path == "command-line-arguments" || IsTest(info.Path) {
 		return command
@@ -52,9 +52,10 @@ func Own(ctx context.Context) (string, error) {
 	return built, nil
 }
 
-// Build builds a static executable of the running program, of cmd/assay in a test, for a system (Go's names) from the module in or above the working
-// directory, which needs the Go toolchain. The result stays in the user's cache, where the next
-// build finds that nothing has changed. Several processes may build at once.
+// Build builds a static executable of the running program, of cmd/assay in a test, for a system
+// (Go's names) from the module in or above the working directory, which needs the Go toolchain. The
+// result stays in the user's cache, where the next build finds that nothing has changed. Several
+// processes may build at once.
 func Build(ctx context.Context, goos, goarch string) (string, error) {
 	info, _ := debug.ReadBuildInfo()
 	return build(ctx, source(info), goos, goarch)

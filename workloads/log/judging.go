@@ -14,7 +14,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// StallBudget is how long after a heal a partition may be without an acknowledgement, when no fault is on.
+// StallBudget is how long after a heal a partition may be without an acknowledgement, when no fault
+// is on.
 const StallBudget = 10 * time.Second
 
 // noStall is a budget that no run exceeds.

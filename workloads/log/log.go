@@ -1,5 +1,6 @@
-// Package log is the workload of an append-only log: unique values are sent to partitions, and partitions are read from assigned positions;
-// in the end every partition is read by a client, and every replica is scanned. It knows nothing of consumer groups or transactions.
+// Package log is the workload of an append-only log: unique values are sent to partitions, and
+// partitions are read from assigned positions; in the end every partition is read by a client, and
+// every replica is scanned. It knows nothing of consumer groups or transactions.
 package log
 
 import (
@@ -42,13 +43,15 @@ const (
 type Config struct {
 	Partitions int // of the topic; 0 means 3
 	Batch      int // values per send; 0 means 1
-	// FromFollower reads from followers under load; each process stays with one of each partition until a read of it fails.
+	// FromFollower reads from followers under load; each process stays with one of each partition
+	// until a read of it fails.
 	FromFollower bool
 	// NoScans: the system cannot be asked what one replica holds, so there are no scans in the end.
 	NoScans bool
 }
 
-// Options lists the options for people. Where a target has one of them too, the target says what it may be; read-from is a target's alone.
+// Options lists the options for people. Where a target has one of them too, the target says what it
+// may be; read-from is a target's alone.
 func Options() []harness.Option {
 	return []harness.Option{
 		{Name: OptBatch, Default: "1", Allowed: fmt.Sprintf("1 to %d", mostBatch), Doc: "values that one send writes"},
@@ -56,7 +59,8 @@ func Options() []harness.Option {
 	}
 }
 
-// ParseConfig reads the options of the workload from all options in force; what is not there has its default.
+// ParseConfig reads the options of the workload from all options in force; what is not there has
+// its default.
 func ParseConfig(options map[string]string) (Config, error) {
 	cfg := Config{Partitions: defaultPartitions, Batch: 1, FromFollower: options[OptReadFrom] == "follower"}
 	for _, n := range []struct {
@@ -116,7 +120,8 @@ func (w *Workload) Functions() []harness.Function {
 	return all
 }
 
-// Setup implements harness.Workload: it creates the topic. A cluster that cannot is expected to have it.
+// Setup implements harness.Workload: it creates the topic. A cluster that cannot is expected to
+// have it.
 func (w *Workload) Setup(ctx context.Context, c harness.Cluster) error {
 	w.groups = harness.GroupsOf(c)
 	maker, ok := harness.Can[harness.TopicMaker](c)
@@ -137,12 +142,14 @@ func (w *Workload) Setup(ctx context.Context, c harness.Cluster) error {
 	return fmt.Errorf("creating the topic %s: %w", Topic, err)
 }
 
-// Generator implements harness.Workload. Its values are unique within a run, and differ between most seeds.
+// Generator implements harness.Workload. Its values are unique within a run, and differ between
+// most seeds.
 func (w *Workload) Generator(seed uint64) harness.Generator {
 	return newGenerator(&w.cfg, w.groups, seed)
 }
 
-// Finals implements harness.Workload: one final read per partition, and then one scan per partition and node of its group.
+// Finals implements harness.Workload: one final read per partition, and then one scan per partition
+// and node of its group.
 func (w *Workload) Finals(c harness.Cluster) [][]harness.FinalRead {
 	var finals, scans []harness.FinalRead
 	groups := harness.GroupsOf(c)

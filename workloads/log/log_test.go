@@ -91,7 +91,8 @@ func TestParseConfig(t *testing.T) {
 	}
 }
 
-// The checkers of the workload, and what counts: sends and polls, of which a send must have been acknowledged.
+// The checkers of the workload, and what counts: sends and polls, of which a send must have been
+// acknowledged.
 func TestJudging(t *testing.T) {
 	rules := log.Judging(contract.Terms{})
 	var names []string
@@ -102,7 +103,8 @@ func TestJudging(t *testing.T) {
 	require.Equal(t, judge.Evidence{Load: []string{"send", "poll"}, Acknowledged: []string{"send"}}, rules.Evidence)
 }
 
-// What a configuration promises decides what is an anomaly: too few copies, a stale read, a long silence.
+// What a configuration promises decides what is an anomaly: too few copies, a stale read, a long
+// silence.
 func TestJudgingByTerms(t *testing.T) {
 	copies := histtest.New()
 	copies.Send(1, 0, 10).OK(0)
@@ -189,7 +191,8 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// A process reads on from where it is; others are not concerned. Who comes later begins a little before the end.
+// A process reads on from where it is; others are not concerned. Who comes later begins a little
+// before the end.
 func TestPositions(t *testing.T) {
 	g := newWorkload(t, log.Config{Partitions: 2}).Generator(1)
 	op := nextPoll(t, g, 1, 0)
@@ -227,7 +230,8 @@ func TestPositions(t *testing.T) {
 	require.NotPanics(t, func() { g.Observe(harness.Context{}, stranger) })
 }
 
-// With read-from=follower, a process stays with one follower of a partition until a read of it fails.
+// With read-from=follower, a process stays with one follower of a partition until a read of it
+// fails.
 func TestFollowers(t *testing.T) {
 	w := newWorkload(t, log.Config{Partitions: 2, FromFollower: true})
 	require.NoError(t, w.Setup(t.Context(), fakecluster.New(fakecluster.Options{}, 3, 2)))
@@ -336,7 +340,8 @@ func TestSetup(t *testing.T) {
 	require.NoError(t, newWorkload(t, log.Config{}).Setup(t.Context(), plain()), "a cluster that makes no topics is expected to have them")
 }
 
-// The workload and its checkers fit together: a run on a good cluster is valid, and one that loses what it acknowledged is not.
+// The workload and its checkers fit together: a run on a good cluster is valid, and one that loses
+// what it acknowledged is not.
 func TestRunIsJudged(t *testing.T) {
 	linear := contract.Promise{LinearReads: func(contract.Facts) bool { return true }}
 	copies := linear

@@ -60,7 +60,8 @@ func TestGridFarFromZero(t *testing.T) {
 	require.Zero(t, g.Get(first-2))
 }
 
-// A heal ends the fault that it belongs to, and that of a strike that did not take place ends nothing else.
+// A heal ends the fault that it belongs to, and that of a strike that did not take place ends
+// nothing else.
 func TestFaults(t *testing.T) {
 	b := histtest.New()
 	b.Inject("kill", "n1")
@@ -128,7 +129,8 @@ func TestCache(t *testing.T) {
 	require.Equal(t, view, other)
 }
 
-// What is in the truth of a partition is what the chains of it hold, and nothing of a chain that is not complete.
+// What is in the truth of a partition is what the chains of it hold, and nothing of a chain that is
+// not complete.
 func TestTruthIsOfCompleteChains(t *testing.T) {
 	b := histtest.New()
 	b.Batch(1, 0, 10, 11, 12).OK(0)

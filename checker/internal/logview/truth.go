@@ -53,8 +53,8 @@ func newChainer[O comparable](v *View) *chainer[O] {
 	return &chainer[O]{v: v, last: make(map[O]int)}
 }
 
-// add gives the owner's next chunk to its chain: offset 0 begins a new one, anything beyond what the chain has
-// reached breaks it.
+// add gives the owner's next chunk to its chain: offset 0 begins a new one, anything beyond what
+// the chain has reached breaks it.
 func (c *chainer[O]) add(o O, i int32) {
 	r := &c.v.Reads[i]
 	at, ok := c.last[o]
@@ -76,7 +76,8 @@ func (c *chainer[O]) add(o O, i int32) {
 	ch.Complete = r.HW >= 0 && ch.next >= r.HW
 }
 
-// findTruth decides what p holds in the end: the union of the complete final reads, or else the complete scan of its leader.
+// findTruth decides what p holds in the end: the union of the complete final reads, or else the
+// complete scan of its leader.
 func (v *View) findTruth(p *Part) {
 	t := &p.Truth
 	for _, c := range p.Finals {
@@ -120,7 +121,8 @@ func (p *Part) ScanOf(node string) (Chain, bool) {
 	return Chain{}, false
 }
 
-// Holds reports whether a scan of one of nodes was asked for: whether one of them has a replica of p.
+// Holds reports whether a scan of one of nodes was asked for: whether one of them has a replica of
+// p.
 func (p *Part) Holds(nodes []string) bool {
 	return slices.ContainsFunc(nodes, func(n string) bool { return slices.Contains(p.Tried, n) })
 }

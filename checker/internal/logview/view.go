@@ -1,8 +1,10 @@
-// Package logview turns a history of the workload log into what its checkers ask for: every message that was sent and what became
-// of it, every read, the final truth of each partition, and the faults with their spans. It finds no anomalies.
+// Package logview turns a history of the workload log into what its checkers ask for: every message
+// that was sent and what became of it, every read, the final truth of each partition, and the
+// faults with their spans. It finds no anomalies.
 //
-// The workload log sends values that are unique in the run to partitions, and reads partitions from assigned positions. After
-// the faults it reads every partition to its committed end as a client (final), and every replica to its log end (scan).
+// The workload log sends values that are unique in the run to partitions, and reads partitions from
+// assigned positions. After the faults it reads every partition to its committed end as a client
+// (final), and every replica to its log end (scan).
 package logview
 
 import (
@@ -55,7 +57,8 @@ func (r *Read) Next() int64 {
 	return next
 }
 
-// Chain is a full read of a partition, or of a replica of one, in chunks that follow each other from offset 0.
+// Chain is a full read of a partition, or of a replica of one, in chunks that follow each other
+// from offset 0.
 type Chain struct {
 	Node     string
 	Proc     int
@@ -74,7 +77,8 @@ type Part struct {
 	Finals []Chain
 	Scans  []Chain  // of each node the last complete one, or else its last
 	Tried  []string // nodes whose scan was asked for, answered or not
-	// Leader is the node that the harness noted last as this partition's leader; empty if it never did.
+	// Leader is the node that the harness noted last as this partition's leader; empty if it never
+	// did.
 	Leader string
 	Truth  Truth
 
@@ -98,7 +102,8 @@ type View struct {
 	Sends []Send
 	Reads []Read
 	Parts []*Part // by ID
-	// Events are what the nemesis and the harness did; Strikes are those of them that took place, in the order of their injections.
+	// Events are what the nemesis and the harness did; Strikes are those of them that took place,
+	// in the order of their injections.
 	Events  *histories.Events
 	Strikes []histories.Strike
 	// Problem says why the history cannot be judged at all; empty mostly.
@@ -111,7 +116,8 @@ type View struct {
 	parts   map[int32]*Part
 }
 
-// BuildSound is Build for judges that tell messages apart by their values: it also fails when h has a Problem.
+// BuildSound is Build for judges that tell messages apart by their values: it also fails when h has
+// a Problem.
 func BuildSound(ctx context.Context, h histories.Reader) (*View, error) {
 	v, err := Build(ctx, h)
 	if err == nil && v.Problem != "" {
@@ -120,7 +126,8 @@ func BuildSound(ctx context.Context, h histories.Reader) (*View, error) {
 	return v, err
 }
 
-// Build reads h. It fails only when ctx ends. Of a Cached history it returns the view that is there.
+// Build reads h. It fails only when ctx ends. Of a Cached history it returns the view that is
+// there.
 func Build(ctx context.Context, h histories.Reader) (*View, error) {
 	if c, ok := h.(*Cached); ok {
 		return c.view, nil
@@ -167,7 +174,8 @@ func Cache(h histories.Reader) (*Cached, *View) {
 	return &Cached{Reader: h, view: v}, v
 }
 
-// tee shows the ops of the nemesis to a function as they pass by, so that the history is read only once.
+// tee shows the ops of the nemesis to a function as they pass by, so that the history is read only
+// once.
 type tee struct {
 	histories.Reader
 	nemesis func(op *histories.Op)
@@ -302,11 +310,12 @@ func (v *View) SentAt(value int64) int64 {
 	return 0
 }
 
-// InTruth reports whether the final truth of its partition holds the i-th Send. It is false where no truth is known.
+// InTruth reports whether the final truth of its partition holds the i-th Send. It is false where
+// no truth is known.
 func (v *View) InTruth(i int32) bool { return v.inTruth[i] }
 
-// Lost reports whether the truth of its partition is known, was read after the i-th Send was over (open sends count as over), and does
-// not hold it.
+// Lost reports whether the truth of its partition is known, was read after the i-th Send was over
+// (open sends count as over), and does not hold it.
 func (v *View) Lost(i int32) bool {
 	s := &v.Sends[i]
 	t := &v.parts[s.Part].Truth

@@ -16,7 +16,8 @@ var (
 	// ErrRefused is wrapped by errors about requests that were certainly not carried out, and never
 	// will be.
 	ErrRefused = errors.New("refused")
-	// ErrFewCopies is returned, with an answer, for messages that are stored, but not on every node.
+	// ErrFewCopies is returned, with an answer, for messages that are stored, but not on every
+	// node.
 	ErrFewCopies = errors.New("not on every node yet")
 )
 

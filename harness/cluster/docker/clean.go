@@ -32,9 +32,10 @@ func (r Report) Empty() bool {
 	return len(r.Containers)+len(r.Volumes)+len(r.Networks)+len(r.Images) == 0
 }
 
-// Clean removes what runs left behind whose process is certainly gone: containers, volumes and networks with the label "assay". With
-// force it removes those of living processes too. Firewall rules go with the containers, in which they are. When nothing is kept, so that no run
-// is going on, it also removes the nodes' images but for the newest, which makes the next start fast.
+// Clean removes what runs left behind whose process is certainly gone: containers, volumes and
+// networks with the label "assay". With force it removes those of living processes too. Firewall
+// rules go with the containers, in which they are. When nothing is kept, so that no run is going
+// on, it also removes the nodes' images but for the newest, which makes the next start fast.
 func Clean(ctx context.Context, force bool) (Report, error) {
 	e, err := connect(ctx, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -48,7 +49,8 @@ func Clean(ctx context.Context, force bool) (Report, error) {
 	return report, err
 }
 
-// CleanProcess removes what a process of this machine made and left behind. One that is still alive keeps what it has.
+// CleanProcess removes what a process of this machine made and left behind. One that is still alive
+// keeps what it has.
 func CleanProcess(ctx context.Context, pid int) (Report, error) {
 	e, err := connect(ctx, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -73,8 +75,9 @@ func clean(ctx context.Context, e *engine, force bool, mine func(labels map[stri
 	})
 }
 
-// removeImages removes the images with assay's label that mine says yes to, but for the newest of them and those that containers use. A run that is
-// about to use one has its network already, so nobody calls this while there is any.
+// removeImages removes the images with assay's label that mine says yes to, but for the newest of
+// them and those that containers use. A run that is about to use one has its network already, so
+// nobody calls this while there is any.
 func removeImages(ctx context.Context, e *engine, mine func(image.Summary) bool) (removed []string, err error) {
 	list, err := e.api.ImageList(ctx, client.ImageListOptions{Filters: make(client.Filters).Add("label", Label)})
 	if err != nil {
@@ -101,7 +104,8 @@ func removeImages(ctx context.Context, e *engine, mine func(image.Summary) bool)
 	return removed, errors.Join(errs...)
 }
 
-// sweep removes everything with assay's label that unwanted says yes to. It goes on after errors, and returns them.
+// sweep removes everything with assay's label that unwanted says yes to. It goes on after errors,
+// and returns them.
 func sweep(ctx context.Context, e *engine, unwanted func(labels map[string]string) bool) (Report, error) {
 	s := sweeper{unwanted: unwanted}
 	ours := make(client.Filters).Add("label", Label)
@@ -139,8 +143,8 @@ func sweep(ctx context.Context, e *engine, unwanted func(labels map[string]strin
 	return s.report, errors.Join(s.errs...)
 }
 
-// removeContainer kills and removes, and waits for whoever else is removing it. Volumes that the image asked for go with it: they have no name, and no label
-// by which they could be found later.
+// removeContainer kills and removes, and waits for whoever else is removing it. Volumes that the
+// image asked for go with it: they have no name, and no label by which they could be found later.
 func removeContainer(ctx context.Context, e *engine, id string) error {
 	for {
 		_, err := e.api.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})

@@ -20,7 +20,8 @@ import (
 	"github.com/assay-project/assay/internal/dockertest"
 )
 
-// TestOldImages: the newest image stays, and so does one that a container uses; the others go, with their layers.
+// TestOldImages: the newest image stays, and so does one that a container uses; the others go, with
+// their layers.
 func TestOldImages(t *testing.T) {
 	dockertest.Need(t)
 	e, err := connect(t.Context(), slog.New(slog.DiscardHandler))

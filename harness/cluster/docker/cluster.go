@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// stepTime bounds one call to the engine that is not cut short by a stop, so that nothing is created after Stop has looked.
+	// stepTime bounds one call to the engine that is not cut short by a stop, so that nothing is
+	// created after Stop has looked.
 	stepTime = 30 * time.Second
 	// holdTime bounds how long Stop waits for operations on nodes.
 	holdTime = 15 * time.Second
@@ -35,14 +36,15 @@ type Config struct {
 	// LogDir gets <node>.log with what each node prints; "" keeps none.
 	LogDir string
 	Logger *slog.Logger // of the environment itself; nil: none
-	// Program is a static Linux executable for the engine's architecture that has assay's command "agent": assay itself, or another binary made
-	// with its command line. "" means the running executable, or, when it cannot be that one (a test, another system's), one built
-	// from assay's source.
+	// Program is a static Linux executable for the engine's architecture that has assay's command
+	// "agent": assay itself, or another binary made with its command line. "" means the running
+	// executable, or, when it cannot be that one (a test, another system's), one built from assay's
+	// source.
 	Program string
 }
 
-// Cluster implements harness.Cluster and the abilities that containers have: not power cuts, not disk faults. Those of its target are
-// among its Parts. Its methods may be called concurrently.
+// Cluster implements harness.Cluster and the abilities that containers have: not power cuts, not
+// disk faults. Those of its target are among its Parts. Its methods may be called concurrently.
 type Cluster struct {
 	target  string // its name, for errors
 	runID   string
@@ -76,8 +78,8 @@ var (
 	_ harness.ClientShaper = (*Cluster)(nil)
 )
 
-// New makes a cluster of a target. Nothing is created, and the engine is not asked, before Start. A target whose configuration does not run
-// in containers is harness.ErrUnsupported.
+// New makes a cluster of a target. Nothing is created, and the engine is not asked, before Start. A
+// target whose configuration does not run in containers is harness.ErrUnsupported.
 func New(cfg Config) (*Cluster, error) {
 	if err := checkName("run ID", cfg.RunID); err != nil {
 		return nil, err
@@ -231,7 +233,8 @@ func (c *Cluster) prepareNode(ctx context.Context, maker *imageMaker, n *node) e
 // network is the name of the run's network.
 func (c *Cluster) network() string { return "assay-" + c.runID }
 
-// Stop implements harness.Cluster: it removes whatever carries the run's label, so that it needs to know nothing of how far Start came.
+// Stop implements harness.Cluster: it removes whatever carries the run's label, so that it needs to
+// know nothing of how far Start came.
 func (c *Cluster) Stop(ctx context.Context) error {
 	c.mu.Lock()
 	c.stopped = true
@@ -264,8 +267,9 @@ func (c *Cluster) Stop(ctx context.Context) error {
 	return nil
 }
 
-// holdNodes waits for what is being done to nodes, a wipe that makes a new container for one, and keeps anything else from being done
-// until release. It does not wait for ever: sweeping up while an operation hangs is better than not at all.
+// holdNodes waits for what is being done to nodes, a wipe that makes a new container for one, and
+// keeps anything else from being done until release. It does not wait for ever: sweeping up while
+// an operation hangs is better than not at all.
 func (c *Cluster) holdNodes(ctx context.Context) (release func()) {
 	ctx, cancel := context.WithTimeout(ctx, holdTime)
 	defer cancel()

@@ -58,8 +58,8 @@ func TestClient(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// TestPublishedPorts: where containers' addresses lead nowhere (macOS, Windows, rootless engines), published ports do; they change when
-// a node starts again.
+// TestPublishedPorts: where containers' addresses lead nowhere (macOS, Windows, rootless engines),
+// published ports do; they change when a node starts again.
 func TestPublishedPorts(t *testing.T) {
 	r := newRig(t, 2)
 	r.c.publish = true

@@ -14,12 +14,14 @@ import (
 	"github.com/assay-project/assay/harness/target"
 )
 
-// baseName is the repository of images built from targets' build contexts; the tag is the hash of the context.
+// baseName is the repository of images built from targets' build contexts; the tag is the hash of
+// the context.
 const baseName = "assay-base"
 
-// derived is the Dockerfile of a node's image made from another system's. Our program starts first, as root, since it programs the firewall; it
-// then becomes what the image would have started. The working directory and the environment stay. Whatever checks the image's health would run
-// beside the node, and is left out.
+// derived is the Dockerfile of a node's image made from another system's. Our program starts first,
+// as root, since it programs the firewall; it then becomes what the image would have started. The
+// working directory and the environment stay. Whatever checks the image's health would run beside
+// the node, and is left out.
 const derived = `FROM %s
 COPY assay /assay
 USER 0
@@ -80,7 +82,8 @@ func (m *imageMaker) derivation(base client.ImageInspectResult) (io.Reader, erro
 	return tarOf(tarFile{"Dockerfile", 0o644, text}, tarFile{"assay", 0o755, m.program})
 }
 
-// checkCommand refuses a node for which neither the target nor the image it derives from says what to run.
+// checkCommand refuses a node for which neither the target nor the image it derives from says what
+// to run.
 func checkCommand(c target.Container, info client.ImageInspectResult, image string) error {
 	if len(c.Command) == 0 && (info.Config == nil || len(info.Config.Cmd) <= len(runNode())) {
 		return fmt.Errorf("%s has neither an entry point nor a command, and the target names none", image)

@@ -39,8 +39,8 @@ func (c *Cluster) addressLocked(id harness.NodeID) netip.Addr {
 	return netip.Addr{}
 }
 
-// addr is the Addr of target.Place. Before the network is there it names the node, which is enough to tell roles and groups; before even the
-// system is there, the port has a name only.
+// addr is the Addr of target.Place. Before the network is there it names the node, which is enough
+// to tell roles and groups; before even the system is there, the port has a name only.
 func (c *Cluster) addr(id harness.NodeID, port string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,7 +58,8 @@ func (c *Cluster) addr(id harness.NodeID, port string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// dial is the Dial of target.Place: it opens a connection that no rule shapes. address is one that addr gave.
+// dial is the Dial of target.Place: it opens a connection that no rule shapes. address is one that
+// addr gave.
 func (c *Cluster) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	e, err := c.use()
 	if err != nil {
@@ -69,8 +70,9 @@ func (c *Cluster) dial(ctx context.Context, network, address string) (net.Conn, 
 		return nil, err
 	}
 	if n.down.Load() != nil {
-		// Its address is gone with its container, and whoever calls it hears nothing at all for minutes. Nodes are meant to be
-		// processes that died on machines that live, and those refuse.
+		// Its address is gone with its container, and whoever calls it hears nothing at all for
+		// minutes. Nodes are meant to be processes that died on machines that live, and those
+		// refuse.
 		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("node %s is down: %w", n.id, syscall.ECONNREFUSED)}
 	}
 	c.mu.Lock()
@@ -111,7 +113,8 @@ func (c *Cluster) nodeAt(address string) (*node, error) {
 	return nil, fmt.Errorf("no node has the address %q", address)
 }
 
-// mapped is where the engine's machine publishes a node's port. It changes whenever the container starts.
+// mapped is where the engine's machine publishes a node's port. It changes whenever the container
+// starts.
 func (c *Cluster) mapped(ctx context.Context, e *engine, address string) (string, error) {
 	n, err := c.nodeAt(address)
 	if err != nil {
@@ -133,8 +136,9 @@ func (c *Cluster) mapped(ctx context.Context, e *engine, address string) (string
 	return "", fmt.Errorf("%s is not published: is node %s down?", address, n.id)
 }
 
-// engineHost is the machine that publishes the ports of containers, given how its engine is reached. testcontainers' own answer is not
-// asked for: where a file /.dockerenv exists it is another machine's.
+// engineHost is the machine that publishes the ports of containers, given how its engine is
+// reached. testcontainers' own answer is not asked for: where a file /.dockerenv exists it is
+// another machine's.
 func engineHost(daemon string) string {
 	u, err := url.Parse(daemon)
 	if err != nil || u.Hostname() == "" || u.Scheme == "unix" || u.Scheme == "npipe" {

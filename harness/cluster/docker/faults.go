@@ -76,7 +76,8 @@ func (c *Cluster) kill(ctx context.Context, e *engine, n *node) (harness.Effect,
 	return harness.Effect{Count: 1, Text: fmt.Sprintf("%s killed (process %d gone)", n.id, before.Pid)}, nil
 }
 
-// Shutdown implements harness.Killer. A node that does not end within 10 s is killed, and the effect says so.
+// Shutdown implements harness.Killer. A node that does not end within 10 s is killed, and the
+// effect says so.
 func (c *Cluster) Shutdown(ctx context.Context, id harness.NodeID) (effect harness.Effect, err error) {
 	err = c.withNode(ctx, id, func(e *engine, n *node) error {
 		before, err := e.state(ctx, n)
@@ -123,7 +124,8 @@ func (c *Cluster) Boot(ctx context.Context, id harness.NodeID) error {
 	})
 }
 
-// Wipe implements harness.Wiper: container and volume are removed, and new ones made, also when the node is down.
+// Wipe implements harness.Wiper: container and volume are removed, and new ones made, also when the
+// node is down.
 func (c *Cluster) Wipe(ctx context.Context, id harness.NodeID) (effect harness.Effect, err error) {
 	err = c.withNode(ctx, id, func(e *engine, n *node) error {
 		struck, err := c.kill(ctx, e, n)
@@ -161,8 +163,9 @@ func (c *Cluster) Wipe(ctx context.Context, id harness.NodeID) (effect harness.E
 	return effect, err
 }
 
-// Pause implements harness.Pauser with the cgroup freezer: the node's threads stop, its kernel's side of connections goes on. The
-// effect counts the milliseconds that it was frozen. On a node that is down it has none.
+// Pause implements harness.Pauser with the cgroup freezer: the node's threads stop, its kernel's
+// side of connections goes on. The effect counts the milliseconds that it was frozen. On a node
+// that is down it has none.
 func (c *Cluster) Pause(ctx context.Context, id harness.NodeID) (harness.Undo, error) {
 	p := pause{c: c, id: id}
 	err := c.withNode(ctx, id, func(e *engine, n *node) error {
@@ -198,8 +201,8 @@ type pause struct {
 	watched  bool  // switches could be counted
 }
 
-// undo thaws the node, unless another pause still holds it or it was killed meanwhile, and brings its rules up to date, which could
-// not be changed while it was frozen.
+// undo thaws the node, unless another pause still holds it or it was killed meanwhile, and brings
+// its rules up to date, which could not be changed while it was frozen.
 func (p pause) undo(ctx context.Context) (effect harness.Effect, err error) {
 	if p.since.IsZero() {
 		return harness.Effect{}, nil
@@ -223,8 +226,8 @@ func (p pause) undo(ctx context.Context) (effect harness.Effect, err error) {
 	return effect, err
 }
 
-// measure says what the freeze did so far: the engine must call the container paused, and, where that can be seen, none of its
-// threads may have run.
+// measure says what the freeze did so far: the engine must call the container paused, and, where
+// that can be seen, none of its threads may have run.
 func (p pause) measure(ctx context.Context, e *engine, n *node) harness.Effect {
 	took := time.Since(p.begin)
 	now, err := e.state(ctx, n)
@@ -237,8 +240,9 @@ func (p pause) measure(ctx context.Context, e *engine, n *node) harness.Effect {
 	return harness.Effect{Count: max(1, took.Milliseconds()), Text: fmt.Sprintf("%s frozen for %v", n.id, took.Round(time.Millisecond))}
 }
 
-// switches counts how often the threads of a container's first process were taken off a processor. It is not known when the process cannot be
-// seen here, or is not the container's: the engine may be on another machine.
+// switches counts how often the threads of a container's first process were taken off a processor.
+// It is not known when the process cannot be seen here, or is not the container's: the engine may
+// be on another machine.
 func switches(pid int, containerID string) (count int64, ok bool) {
 	group, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
 	if err != nil || containerID == "" || !bytes.Contains(group, []byte(containerID)) {

@@ -181,7 +181,8 @@ func TestShutdown(t *testing.T) {
 	r.ask("n1", request{Op: "ping"})
 }
 
-// TestRulesHoldBeforeANodeListens: a probe shouts at its peers before it listens; through a split nobody may hear it.
+// TestRulesHoldBeforeANodeListens: a probe shouts at its peers before it listens; through a split
+// nobody may hear it.
 func TestRulesHoldBeforeANodeListens(t *testing.T) {
 	r := startRig(t, 2)
 	heal := r.shape(both("n1", "n2", drop)...)
@@ -201,8 +202,8 @@ func TestRulesHoldBeforeANodeListens(t *testing.T) {
 	require.True(t, r.reaches("n1", "n2"))
 }
 
-// TestOwnRulesOutliveARestart: the rules that a node's own container carries out, which are drops of what it receives and delays of what it sends, are in
-// force again after a restart.
+// TestOwnRulesOutliveARestart: the rules that a node's own container carries out, which are drops
+// of what it receives and delays of what it sends, are in force again after a restart.
 func TestOwnRulesOutliveARestart(t *testing.T) {
 	r := startRig(t, 2)
 	cut, late := nodeTo("n2", "n1"), nodeTo("n1", "n2")
@@ -259,7 +260,8 @@ func TestPause(t *testing.T) {
 	require.True(t, r.reaches("n2", "n1"))
 }
 
-// TestSwitches: a pause is measured by the container's own process, and by no other one that has its number here.
+// TestSwitches: a pause is measured by the container's own process, and by no other one that has
+// its number here.
 func TestSwitches(t *testing.T) {
 	r := startRig(t, 1)
 	n, err := r.c.node("n1")

@@ -22,7 +22,8 @@ import (
 	"github.com/assay-project/assay/internal/dockertest"
 )
 
-// foreignImage is an image as others make it: it has a user, a working directory, a volume and a health check, and starts its program by itself.
+// foreignImage is an image as others make it: it has a user, a working directory, a volume and a
+// health check, and starts its program by itself.
 const foreignImage = `FROM scratch
 COPY foreign /srv/foreign
 WORKDIR /srv
@@ -93,7 +94,8 @@ func TestForeignImage(t *testing.T) {
 	require.Zero(t, r.ask("n1", request{Op: "size"}).Size)
 }
 
-// TestForeignSplit: a system that knows nothing of assay comes back into the split that it left. A probe shouts at its peers before it listens.
+// TestForeignSplit: a system that knows nothing of assay comes back into the split that it left. A
+// probe shouts at its peers before it listens.
 func TestForeignSplit(t *testing.T) {
 	files := foreignContext(t, foreignImage)
 	r := startRigOf(t, foreigners(func(c *target.Container) { c.Build = files }), 2)
@@ -184,7 +186,8 @@ func TestImagesThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-// TestNoVolume: a node without a volume has its disk in its container, and loses it with a wipe only.
+// TestNoVolume: a node without a volume has its disk in its container, and loses it with a wipe
+// only.
 func TestNoVolume(t *testing.T) {
 	r := startRigOf(t, probes{data: "/etc/probe", container: func(c *target.Container) { c.Data = "" }}, 2)
 	require.Len(t, leftovers(t, r.c.runID), 3, "two containers, a network")

@@ -37,7 +37,8 @@ const (
 //go:embed Dockerfile
 var dockerfile []byte
 
-// imageMaker makes the nodes' images of one start, all with our program in them. It is used by one goroutine.
+// imageMaker makes the nodes' images of one start, all with our program in them. It is used by one
+// goroutine.
 type imageMaker struct {
 	e       *engine
 	program []byte
@@ -60,7 +61,8 @@ func newImageMaker(ctx context.Context, e *engine, program string, logger *slog.
 	return &imageMaker{e: e, program: content, logger: logger}, nil
 }
 
-// image returns the tag of a node's image, which it builds when the engine has none with this content.
+// image returns the tag of a node's image, which it builds when the engine has none with this
+// content.
 func (m *imageMaker) image(ctx context.Context, c target.Container) (string, error) {
 	switch {
 	case c.Build != nil:
@@ -145,7 +147,8 @@ func buildImage(ctx context.Context, e *engine, archive io.Reader, tag string) e
 	return followBuild(result.Body)
 }
 
-// followBuild waits for the end of a build whose progress is body. The error of a build ends with what was printed last.
+// followBuild waits for the end of a build whose progress is body. The error of a build ends with
+// what was printed last.
 func followBuild(body io.ReadCloser) error {
 	defer body.Close()
 	var said []string

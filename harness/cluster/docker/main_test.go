@@ -65,7 +65,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// probes are a target whose nodes are testdata/probe. The zero value runs in the image that holds our program alone.
+// probes are a target whose nodes are testdata/probe. The zero value runs in the image that holds
+// our program alone.
 type probes struct {
 	operator any
 	data     string // directory of their files; "": probeData

@@ -24,7 +24,8 @@ import (
 // listenTime is how long a start waits for a node to listen.
 const listenTime = 30 * time.Second
 
-// node is one container with its volume. Fields after turn belong to whoever holds it; what is before down never changes.
+// node is one container with its volume. Fields after turn belong to whoever holds it; what is
+// before down never changes.
 type node struct {
 	id     harness.NodeID
 	name   string // of the container
@@ -60,7 +61,8 @@ func newNode(runID string, id harness.NodeID, host int) *node {
 // ended records that the environment ended the node.
 func (n *node) ended(why string) { n.down.Store(&end{why: why}) }
 
-// endedByItself records what the engine says of a container that the environment did not end, unless the node was known to be down.
+// endedByItself records what the engine says of a container that the environment did not end,
+// unless the node was known to be down.
 func (n *node) endedByItself(s container.State) {
 	n.down.CompareAndSwap(nil, &end{why: fmt.Sprintf("it ended by itself with exit code %d", s.ExitCode), byItself: true})
 }
@@ -76,8 +78,8 @@ func (n *node) lock(ctx context.Context) error {
 
 func (n *node) unlock() { <-n.turn }
 
-// create makes n's container and volume; nothing runs yet. The creation itself is not cut short by ctx, so that after a stop nobody
-// creates anything that Stop could not see.
+// create makes n's container and volume; nothing runs yet. The creation itself is not cut short by
+// ctx, so that after a stop nobody creates anything that Stop could not see.
 func (c *Cluster) create(ctx context.Context, e *engine, n *node) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -174,8 +176,9 @@ func (c *Cluster) boot(ctx context.Context, e *engine, n *node) error {
 	return c.listens(ctx, e, n, since)
 }
 
-// listens returns when the node accepts connections, or has had listenTime to do so: a long recovery is no error. A node that ends
-// instead is harness.ErrNodeExited. since is when it was started.
+// listens returns when the node accepts connections, or has had listenTime to do so: a long
+// recovery is no error. A node that ends instead is harness.ErrNodeExited. since is when it was
+// started.
 func (c *Cluster) listens(ctx context.Context, e *engine, n *node, since time.Time) error {
 	limited, cancel := context.WithTimeout(ctx, listenTime)
 	defer cancel()
@@ -250,8 +253,8 @@ func (e *engine) state(ctx context.Context, n *node) (container.State, error) {
 	return *info.Container.State, nil
 }
 
-// diskSize is how many bytes a node has on its disk: on its volume, or, where it has none, in what its container changed. The
-// agent's files in the container are not the node's.
+// diskSize is how many bytes a node has on its disk: on its volume, or, where it has none, in what
+// its container changed. The agent's files in the container are not the node's.
 func (e *engine) diskSize(ctx context.Context, n *node) (int64, error) {
 	if n.setup.data == "" {
 		info, err := e.api.ContainerInspect(ctx, n.name, client.ContainerInspectOptions{Size: true})

@@ -11,8 +11,9 @@ import (
 	"github.com/assay-project/assay/internal/program"
 )
 
-// findProgram returns the path of a static Linux executable for the engine's architecture (Go's name) that is the node and the agent: path
-// when that is given, the running executable when it is one, otherwise one built from the module's source.
+// findProgram returns the path of a static Linux executable for the engine's architecture (Go's
+// name) that is the node and the agent: path when that is given, the running executable when it is
+// one, otherwise one built from the module's source.
 func findProgram(ctx context.Context, path, arch string) (string, error) {
 	if path != "" {
 		if err := checkStatic(path, arch); err != nil {

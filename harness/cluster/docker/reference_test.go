@@ -69,7 +69,8 @@ func TestReferenceBeforeTheStart(t *testing.T) {
 	require.NoError(t, c.Stop(t.Context()))
 }
 
-// TestBroker: the reference broker in containers takes a message, survives a kill, and promotes a follower after a wiped leader.
+// TestBroker: the reference broker in containers takes a message, survives a kill, and promotes a
+// follower after a wiped leader.
 func TestBroker(t *testing.T) {
 	c, run := newBroker(t, target.Config{Mode: masterSlave, Nodes: 3, Options: map[string]string{"replication": "sync"}})
 	begin := time.Now()

@@ -14,7 +14,8 @@ import (
 	"github.com/assay-project/assay/internal/agent"
 )
 
-// rulebook is every set of rules that is active now: what the containers' rules are made to be. The zero rulebook is empty.
+// rulebook is every set of rules that is active now: what the containers' rules are made to be. The
+// zero rulebook is empty.
 type rulebook struct {
 	mu     sync.Mutex // guards all; held for field access only
 	last   int        // number of the newest shape
@@ -67,8 +68,8 @@ func (b *rulebook) any() bool {
 	return len(b.shapes) > 0
 }
 
-// of compiles what a node's container has to do. Drops and losses are the receiver's, as on a real network, where a sender learns
-// nothing; delays are the sender's.
+// of compiles what a node's container has to do. Drops and losses are the receiver's, as on a real
+// network, where a sender learns nothing; delays are the sender's.
 func (b *rulebook) of(id harness.NodeID, addr func(harness.NodeID) netip.Addr) agent.RuleSet {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -122,9 +123,9 @@ func (b *rulebook) effect(s *shape) (dropped, delayed int64) {
 // ShapesClients implements harness.ClientShaper.
 func (c *Cluster) ShapesClients() bool { return true }
 
-// Shape implements harness.Network. Rules between nodes are programmed inside the containers, rules between a client and a node in
-// the client's connections, where a chunk that was written or read at once counts as a packet, and a lost one as one that comes late:
-// TCP would send it again.
+// Shape implements harness.Network. Rules between nodes are programmed inside the containers, rules
+// between a client and a node in the client's connections, where a chunk that was written or read
+// at once counts as a packet, and a lost one as one that comes late: TCP would send it again.
 func (c *Cluster) Shape(ctx context.Context, rules []harness.Rule) (harness.Undo, error) {
 	e, err := c.use()
 	if err != nil {
@@ -204,7 +205,8 @@ func (c *Cluster) frozen(ctx context.Context) (map[harness.NodeID]bool, error) {
 	return all, nil
 }
 
-// syncAll makes the rules in all containers what the rulebook says, and counts what the former ones did.
+// syncAll makes the rules in all containers what the rulebook says, and counts what the former ones
+// did.
 func (c *Cluster) syncAll(ctx context.Context, e *engine) error {
 	return c.each(func(n *node) error {
 		if err := n.lock(ctx); err != nil {
@@ -218,8 +220,9 @@ func (c *Cluster) syncAll(ctx context.Context, e *engine) error {
 	})
 }
 
-// sync makes the rules in n's container what the rulebook says. The caller holds n's turn. A node that is down gets its rules when it
-// starts, a paused one when it goes on; nothing can be run in it before.
+// sync makes the rules in n's container what the rulebook says. The caller holds n's turn. A node
+// that is down gets its rules when it starts, a paused one when it goes on; nothing can be run in
+// it before.
 func (c *Cluster) sync(ctx context.Context, e *engine, n *node) error {
 	if n.down.Load() != nil || n.paused > 0 {
 		return nil
@@ -250,7 +253,8 @@ func (c *Cluster) sync(ctx context.Context, e *engine, n *node) error {
 	return nil
 }
 
-// collect counts what n's rules did before they are lost with its process. What cannot be read is not counted.
+// collect counts what n's rules did before they are lost with its process. What cannot be read is
+// not counted.
 func (c *Cluster) collect(ctx context.Context, e *engine, n *node) {
 	if n.down.Load() != nil || n.paused > 0 || !c.rules.any() {
 		return

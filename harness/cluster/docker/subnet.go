@@ -14,15 +14,18 @@ import (
 )
 
 const (
-	// firstHost is the last byte of the first node's address; what is below is the gateway's and Docker's.
+	// firstHost is the last byte of the first node's address; what is below is the gateway's and
+	// Docker's.
 	firstHost = 10
 	// maxNodes is how many nodes fit into a subnet.
 	maxNodes = 254 - firstHost
-	// subnetTries bounds how often another subnet is taken when somebody else took the same one first.
+	// subnetTries bounds how often another subnet is taken when somebody else took the same one
+	// first.
 	subnetTries = 20
 )
 
-// subnets are where runs' networks lie: 10.176.0.0 to 10.191.255.255 in pieces of 256 addresses. Docker's own pools lie elsewhere.
+// subnets are where runs' networks lie: 10.176.0.0 to 10.191.255.255 in pieces of 256 addresses.
+// Docker's own pools lie elsewhere.
 func subnet(n int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(176 + n/256%16), byte(n % 256), 0}), 24)
 }
@@ -58,7 +61,8 @@ func createNetwork(ctx context.Context, e *engine, name string, marks map[string
 	return "", p, fmt.Errorf("create network %s: every one of %d subnets was taken by somebody else", name, subnetTries)
 }
 
-// freeSubnet draws a subnet that overlaps with no network of the engine and no address of this machine.
+// freeSubnet draws a subnet that overlaps with no network of the engine and no address of this
+// machine.
 func freeSubnet(ctx context.Context, e *engine) (netip.Prefix, error) {
 	taken := localPrefixes()
 	list, err := e.api.NetworkList(ctx, client.NetworkListOptions{})
@@ -104,8 +108,9 @@ func localPrefixes() []netip.Prefix {
 	return all
 }
 
-// isLocal says whether an interface of this machine has the address. The gateway of a bridge network is one where the engine runs on
-// this machine itself, and only then do containers' addresses lead anywhere.
+// isLocal says whether an interface of this machine has the address. The gateway of a bridge
+// network is one where the engine runs on this machine itself, and only then do containers'
+// addresses lead anywhere.
 func isLocal(addr netip.Addr) bool {
 	for _, p := range localPrefixes() {
 		if p.Addr() == addr {

@@ -52,7 +52,8 @@ type setup struct {
 	files int64  // bytes that the agent writes at each start
 }
 
-// newSetup checks what a target says of a node's container, and returns the setup without its image.
+// newSetup checks what a target says of a node's container, and returns the setup without its
+// image.
 func newSetup(c target.Container) (setup, error) {
 	switch {
 	case c.Image != "" && c.Build != nil:

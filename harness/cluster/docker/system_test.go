@@ -74,7 +74,8 @@ func TestSetup(t *testing.T) {
 	}
 }
 
-// TestPlace: what a target is told of its nodes while it is made, of an idle cluster, and of one that runs.
+// TestPlace: what a target is told of its nodes while it is made, of an idle cluster, and of one
+// that runs.
 func TestPlace(t *testing.T) {
 	var place target.Place
 	p := probes{}
@@ -117,7 +118,8 @@ func (*promoter) Promote(_ context.Context, group int, n harness.NodeID, _ bool)
 	return harness.Promotion{Group: group, Leader: n}, nil
 }
 
-// TestAbilities: a cluster can what containers can, and what the operator of its target can: neither more nor less.
+// TestAbilities: a cluster can what containers can, and what the operator of its target can:
+// neither more nor less.
 func TestAbilities(t *testing.T) {
 	type abilities struct{ containers, groups, promoter, topics bool }
 	for name, tc := range map[string]struct {

@@ -1,5 +1,5 @@
-// What the target's operator can do, beside what processes can do. States of nodes that are down are
-// answered here.
+// What the target's operator can do, beside what processes can do. States of nodes that are down
+// are answered here.
 
 package local
 
@@ -8,10 +8,12 @@ import (
 	"github.com/assay-project/assay/harness/target"
 )
 
-// Parts implements harness.Composed: the abilities of processes, and those of the target's operator.
+// Parts implements harness.Composed: the abilities of processes, and those of the target's
+// operator.
 func (c *Cluster) Parts() []any { return target.Parts(c, c.sys, c.down) }
 
-// down answers for a node that is known to be down. The role of one that ended by itself is harness.RoleFailed.
+// down answers for a node that is known to be down. The role of one that ended by itself is
+// harness.RoleFailed.
 func (c *Cluster) down(id harness.NodeID) (harness.NodeState, bool) {
 	n, err := c.node(id)
 	if err != nil {

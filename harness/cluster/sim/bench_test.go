@@ -13,7 +13,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// minute runs 60 virtual seconds of a 3-node cluster. ns/op is the wall time of one such minute, with start and stop.
+// minute runs 60 virtual seconds of a 3-node cluster. ns/op is the wall time of one such minute,
+// with start and stop.
 func minute(b *testing.B, load func(b *testing.B, ctx context.Context, c *Cluster)) {
 	b.ReportAllocs()
 	for range b.N { // not b.Loop: it must stay outside the bubble

@@ -1,10 +1,12 @@
-// Package sim is the environment in which a cluster lives inside one process, in virtual time: an in-memory network
-// (internal/netsim) and in-memory disks (internal/vfs), both breakable, inside a testing/synctest bubble. It knows no target: whatever Go code takes its network
-// and its disk from target.World can live in it.
+// Package sim is the environment in which a cluster lives inside one process, in virtual time: an
+// in-memory network (internal/netsim) and in-memory disks (internal/vfs), both breakable, inside a
+// testing/synctest bubble. It knows no target: whatever Go code takes its network and its disk from
+// target.World can live in it.
 //
-// A Cluster is made and used inside a bubble: a Go test calls synctest.Test itself, a plain binary gets a bubble in a child process through
-// Spawn and ChildMain. After Stop no goroutine of it is left. What it cannot do is freeze a process: Pause stops a node's network and
-// disk, not its timers.
+// A Cluster is made and used inside a bubble: a Go test calls synctest.Test itself, a plain binary
+// gets a bubble in a child process through Spawn and ChildMain. After Stop no goroutine of it is
+// left. What it cannot do is freeze a process: Pause stops a node's network and disk, not its
+// timers.
 package sim
 
 import (
@@ -48,7 +50,8 @@ type Config struct {
 	Logs   func(n harness.NodeID) slog.Handler // gets each node's log; nil: none is kept
 }
 
-// Cluster implements harness.Cluster, and the abilities of the environment. Those of the target's operator come on top: see Parts.
+// Cluster implements harness.Cluster, and the abilities of the environment. Those of the target's
+// operator come on top: see Parts.
 type Cluster struct {
 	net      *netsim.Network
 	system   *target.System
@@ -71,7 +74,8 @@ var (
 	_ harness.Disks        = (*Cluster)(nil)
 )
 
-// New makes a cluster whose nodes are all down, with empty disks. A target that cannot be simulated is harness.ErrUnsupported.
+// New makes a cluster whose nodes are all down, with empty disks. A target that cannot be simulated
+// is harness.ErrUnsupported.
 func New(cfg Config) (*Cluster, error) {
 	c := &Cluster{net: netsim.New(cfg.Seed^netSeed, cfg.Net), clients: make(map[*client]struct{})}
 	system, err := cfg.Target.System(cfg.Config, target.Place{Addr: c.addr, Dial: c.net.Host(operatorHost).Dial})
@@ -118,7 +122,8 @@ func (c *Cluster) addr(n harness.NodeID, port string) string {
 // Parts implements harness.Composed.
 func (c *Cluster) Parts() []any { return target.Parts(c, c.system, c.down) }
 
-// down answers for a node that is down. The role of one that ended by itself is RoleFailed, and Up is false, because its process has exited.
+// down answers for a node that is down. The role of one that ended by itself is RoleFailed, and Up
+// is false, because its process has exited.
 func (c *Cluster) down(n harness.NodeID) (harness.NodeState, bool) {
 	m, err := c.machine(n)
 	if err != nil {

@@ -73,7 +73,8 @@ func inBubbleWith(t *testing.T, cfg Config, f func(w world)) {
 	})
 }
 
-// kafka is a plain franz-go client on a host of its own, so that these tests do not depend on the harness's client.
+// kafka is a plain franz-go client on a host of its own, so that these tests do not depend on the
+// harness's client.
 func (w world) kafka(host string, opts ...kgo.Opt) (*kgo.Client, *netsim.Host) {
 	w.Helper()
 	h := w.net.Host(host)
@@ -281,8 +282,8 @@ func TestShutdownAndBoot(t *testing.T) {
 	})
 }
 
-// Power loss is seen to take what flush=async acknowledged, and never what flush=sync did, over several seeds: how much of the unsynced
-// tail survives is drawn.
+// Power loss is seen to take what flush=async acknowledged, and never what flush=sync did, over
+// several seeds: how much of the unsynced tail survives is drawn.
 func TestPowerLoss(t *testing.T) {
 	for flush, mayLose := range map[string]bool{"async": true, "sync": false} {
 		t.Run(flush, func(t *testing.T) {
@@ -337,7 +338,8 @@ func TestWipeAndPromote(t *testing.T) {
 	})
 }
 
-// A wipe deletes the disk of a node that is down, too: one that ended by itself would otherwise come back with what everybody else has lost.
+// A wipe deletes the disk of a node that is down, too: one that ended by itself would otherwise
+// come back with what everybody else has lost.
 func TestWipeOfANodeThatIsDown(t *testing.T) {
 	inBubble(t, 2, []string{"replication", "sync", "copies", "2"}, func(w world) {
 		cl, _ := w.kafka("c1")

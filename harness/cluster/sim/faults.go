@@ -22,7 +22,8 @@ const (
 	noSpace
 )
 
-// strike runs f with the node's machine, unless no process runs there: then there is nothing to hurt, and no effect.
+// strike runs f with the node's machine, unless no process runs there: then there is nothing to
+// hurt, and no effect.
 func (c *Cluster) strike(ctx context.Context, n harness.NodeID, f func(m *machine) harness.Effect) (harness.Effect, error) {
 	m, err := c.machine(n)
 	if err != nil {
@@ -65,7 +66,8 @@ func (c *Cluster) Boot(ctx context.Context, n harness.NodeID) error {
 	return m.boot(ctx)
 }
 
-// CutPower implements harness.PowerCutter. That the machine lost power is an effect even when its disk had everything.
+// CutPower implements harness.PowerCutter. That the machine lost power is an effect even when its
+// disk had everything.
 func (c *Cluster) CutPower(ctx context.Context, n harness.NodeID) (harness.Effect, error) {
 	return c.strike(ctx, n, func(m *machine) harness.Effect {
 		files := 0
@@ -109,7 +111,8 @@ func (c *Cluster) Wipe(ctx context.Context, n harness.NodeID) (harness.Effect, e
 	return harness.Effect{Count: 1, Text: fmt.Sprintf("%s %s, its disk with %s bytes in %s deleted", n, how, thousands(r.LostBytes), count(int(r.LostEntries), "file"))}, nil
 }
 
-// Pause implements harness.Pauser: network and disk stand still, timers run on. A node that dies meanwhile is no longer paused when it is back.
+// Pause implements harness.Pauser: network and disk stand still, timers run on. A node that dies
+// meanwhile is no longer paused when it is back.
 func (c *Cluster) Pause(ctx context.Context, n harness.NodeID) (harness.Undo, error) {
 	undo := func(context.Context) (harness.Effect, error) { return harness.Effect{}, nil }
 	_, err := c.strike(ctx, n, func(m *machine) harness.Effect {
@@ -205,7 +208,8 @@ type hardwareFault struct {
 	became string // what became of it
 }
 
-// breakDisk works on a node that is down, too: the disk stays in the machine, across crashes, until the fault is undone.
+// breakDisk works on a node that is down, too: the disk stays in the machine, across crashes, until
+// the fault is undone.
 func (c *Cluster) breakDisk(ctx context.Context, n harness.NodeID, f hardwareFault) (harness.Undo, error) {
 	m, err := c.machine(n)
 	if err != nil {
@@ -234,7 +238,8 @@ func (c *Cluster) breakDisk(ctx context.Context, n harness.NodeID, f hardwareFau
 	}, nil
 }
 
-// Corrupt implements harness.Disks. Half of the picks hit a closed segment, if there is one; the node may be up or down.
+// Corrupt implements harness.Disks. Half of the picks hit a closed segment, if there is one; the
+// node may be up or down.
 func (c *Cluster) Corrupt(ctx context.Context, n harness.NodeID, pick uint64) (harness.Effect, error) {
 	m, err := c.machine(n)
 	if err != nil {

@@ -14,15 +14,17 @@ import (
 	"github.com/assay-project/assay/internal/vfs"
 )
 
-// machine is a node's place in the cluster: a disk that outlives its processes, and at most one process.
+// machine is a node's place in the cluster: a disk that outlives its processes, and at most one
+// process.
 type machine struct {
 	id      harness.NodeID
 	cluster *Cluster
 	log     *slog.Logger
 	seed    uint64
 
-	// turn is a lock of capacity 1: it may be held while a process starts or stops. It guards proc, host, boots and failures; disk and the
-	// reasons are changed by its holder and under mu, read by its holder or under mu.
+	// turn is a lock of capacity 1: it may be held while a process starts or stops. It guards proc,
+	// host, boots and failures; disk and the reasons are changed by its holder and under mu, read
+	// by its holder or under mu.
 	turn     chan struct{}
 	proc     *process
 	host     *netsim.Host // the present incarnation, dead when the node is down; nil before the first boot
@@ -131,8 +133,9 @@ func (m *machine) watch(p *process) {
 	})
 }
 
-// crash ends the process at this instant: the disk is what mode leaves of it, and the network forgets the process or falls silent. The
-// process itself runs on, detached from both, and is shut down in the background. The caller has the turn, and there is a process.
+// crash ends the process at this instant: the disk is what mode leaves of it, and the network
+// forgets the process or falls silent. The process itself runs on, detached from both, and is shut
+// down in the background. The caller has the turn, and there is a process.
 func (m *machine) crash(mode vfs.ImageMode, why string) vfs.ImageReport {
 	p := m.proc
 	m.proc = nil

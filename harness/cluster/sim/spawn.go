@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// ErrChild is wrapped by every error about the process in which a simulation ran: it said nothing about the system under test.
+// ErrChild is wrapped by every error about the process in which a simulation ran: it said nothing
+// about the system under test.
 var ErrChild = errors.New("the simulation failed")
 
 // Request is what a child process is to do.
@@ -27,11 +28,13 @@ type Request struct {
 	Limit   time.Duration   // virtual time after which the simulation is given up; 0 means 24 h
 }
 
-// Spawn carries out a request in a synctest bubble in a child process: this program once more, whose main must call ChildMain. It is not
-// to be called inside a bubble. onMessage gets what the handler sends, one at a time, before Spawn returns; nil drops it.
+// Spawn carries out a request in a synctest bubble in a child process: this program once more,
+// whose main must call ChildMain. It is not to be called inside a bubble. onMessage gets what the
+// handler sends, one at a time, before Spawn returns; nil drops it.
 //
-// When ctx ends, the handler's context ends too and Spawn goes on waiting for its result, for a minute at most. An error means that there is no
-// result: the handler returned it, or the child panicked, stalled or was killed; the text then quotes its standard error.
+// When ctx ends, the handler's context ends too and Spawn goes on waiting for its result, for a
+// minute at most. An error means that there is no result: the handler returned it, or the child
+// panicked, stalled or was killed; the text then quotes its standard error.
 func Spawn(ctx context.Context, req Request, onMessage func(json.RawMessage)) (json.RawMessage, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -146,7 +149,8 @@ func (p *childProcess) read(onMessage func(json.RawMessage), heard func()) (answ
 	}
 }
 
-// watcher asks the child to stop when ctx ends, and kills it when it does not, or when it falls silent.
+// watcher asks the child to stop when ctx ends, and kills it when it does not, or when it falls
+// silent.
 type watcher struct {
 	heard func()
 	end   func() // after it, why may be read

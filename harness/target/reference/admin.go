@@ -16,10 +16,11 @@ const (
 	promoteTimeout = 2 * time.Second // of each request of a promote, to all nodes at once
 )
 
-// Admin asks nodes what an operator asks them, from a machine that Dial starts from. It keeps no connections and may be used by several
-// goroutines.
+// Admin asks nodes what an operator asks them, from a machine that Dial starts from. It keeps no
+// connections and may be used by several goroutines.
 type Admin struct {
-	// Members are all nodes, in order, with their addresses as they are at the moment: in containers they are known only after the start.
+	// Members are all nodes, in order, with their addresses as they are at the moment: in
+	// containers they are known only after the start.
 	Members func() []masterslave.Member
 	Dial    masterslave.DialFunc
 }
@@ -50,8 +51,9 @@ func (a *Admin) member(n harness.NodeID) (masterslave.Member, error) {
 	return masterslave.Member{}, fmt.Errorf("there is no node %q; there are n1 to n%d", n, len(a.Members()))
 }
 
-// State implements harness.Groups: a node is in one group only. Whether a follower has caught up is decided by its leader's word, not by its own: a follower that is cut
-// off does not know what it lacks.
+// State implements harness.Groups: a node is in one group only. Whether a follower has caught up is
+// decided by its leader's word, not by its own: a follower that is cut off does not know what it
+// lacks.
 func (a *Admin) State(ctx context.Context, _ int, n harness.NodeID) (harness.NodeState, error) {
 	m, err := a.member(n)
 	if err != nil {
@@ -113,8 +115,9 @@ func matched(leader masterslave.Status, node int32) bool {
 	return false
 }
 
-// Promote implements harness.Promoter. With a single copy an unsafe promote is ErrNeverSafe as well: every node's answer is needed then, and
-// whoever asks while one is missing has lost that node.
+// Promote implements harness.Promoter. With a single copy an unsafe promote is ErrNeverSafe as
+// well: every node's answer is needed then, and whoever asks while one is missing has lost that
+// node.
 func (a *Admin) Promote(ctx context.Context, group int, n harness.NodeID, force bool) (harness.Promotion, error) {
 	req := masterslave.PromoteRequest{Group: int32(group), Force: force}
 	if n != "" {

@@ -19,7 +19,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// Final reads go on until the high watermark, whatever a chunk may hold; scans until the log end of the node that they name.
+// Final reads go on until the high watermark, whatever a chunk may hold; scans until the log end of
+// the node that they name.
 func TestReadToEnd(t *testing.T) {
 	inWorld(t, 2, func(t *testing.T, w *world) {
 		c, err := NewClient(ClientConfig{Dial: w.plain, Seeds: w.seeds, Topic: "t", Options: ClientOptions{Acks: 1}, PayloadBytes: 900 << 10})
@@ -48,7 +49,8 @@ func TestReadToEnd(t *testing.T) {
 	})
 }
 
-// One answer holds no more messages than a line of the history can take; the next read goes on behind them.
+// One answer holds no more messages than a line of the history can take; the next read goes on
+// behind them.
 func TestReadToEndInSeveralAnswers(t *testing.T) {
 	inWorld(t, 1, func(t *testing.T, w *world) {
 		c, err := NewClient(ClientConfig{Dial: w.plain, Seeds: w.seeds, Topic: "t", Options: ClientOptions{Acks: 1}, PayloadBytes: 64})
@@ -147,7 +149,8 @@ func TestFailedReadsAreFail(t *testing.T) {
 	})
 }
 
-// kgo's producer repeats what was refused; what it gives up on is info once anything was sent, and fail when nothing was.
+// kgo's producer repeats what was refused; what it gives up on is info once anything was sent, and
+// fail when nothing was.
 func TestSendRetrying(t *testing.T) {
 	for _, idempotence := range []bool{true, false} {
 		t.Run(fmt.Sprint("idempotence=", idempotence), func(t *testing.T) {
@@ -184,7 +187,8 @@ func TestSendRetrying(t *testing.T) {
 	}
 }
 
-// What kgo's producer still holds when an op's time is over is dropped with its client, and sent by nobody.
+// What kgo's producer still holds when an op's time is over is dropped with its client, and sent by
+// nobody.
 func TestSendRetryingNothingSent(t *testing.T) {
 	inWorld(t, 1, func(t *testing.T, w *world) {
 		c := w.client(ClientOptions{Acks: -1, Idempotence: true, Retries: 3})
@@ -253,7 +257,8 @@ func TestDecodeBatches(t *testing.T) {
 	}
 }
 
-// Whatever a broker answers, decoding does not panic and says nothing below the offset that was asked for.
+// Whatever a broker answers, decoding does not panic and says nothing below the offset that was
+// asked for.
 func FuzzDecodeBatches(f *testing.F) {
 	f.Add(encodeBatch([]int64{1, 2, 3}, 0, producer{id: 7}, time.UnixMilli(5)), int64(1))
 	f.Add([]byte(nil), int64(0))

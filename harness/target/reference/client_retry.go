@@ -31,8 +31,9 @@ func (c *Client) producerOptions() []kgo.Opt {
 	return append(opts, kgo.DisableIdempotentWrite())
 }
 
-// sendRetrying sends with kgo's producer, which repeats what the broker refused. What it gives up on is unknown, because not every
-// attempt's answer was seen, unless no attempt was sent at all. (Without a leader kgo asks the first seed: that is sent.)
+// sendRetrying sends with kgo's producer, which repeats what the broker refused. What it gives up
+// on is unknown, because not every attempt's answer was seen, unless no attempt was sent at all.
+// (Without a leader kgo asks the first seed: that is sent.)
 func (c *Client) sendRetrying(ctx context.Context, op histories.Op) (histories.Op, error) {
 	values := op.Sent()
 	type result struct {

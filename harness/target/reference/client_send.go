@@ -12,7 +12,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// sequences number the batches of an idempotent producer. The zero sequences have no producer id yet.
+// sequences number the batches of an idempotent producer. The zero sequences have no producer id
+// yet.
 type sequences struct {
 	have  bool
 	id    int64
@@ -65,7 +66,8 @@ func (c *Client) send(ctx context.Context, op histories.Op) (histories.Op, error
 	return op, err
 }
 
-// producer returns the numbers for the next batch of a partition; it asks for a producer id when the client has none.
+// producer returns the numbers for the next batch of a partition; it asks for a producer id when
+// the client has none.
 func (c *Client) producer(ctx context.Context, broker, partition int32) (producer, error) {
 	if !c.seqs.have {
 		req := kmsg.NewPtrInitProducerIDRequest()
@@ -113,8 +115,9 @@ func (c *Client) produce(ctx context.Context, broker, partition int32, batch []b
 	return answer.BaseOffset, produceError(answer.ErrorCode, answer.ErrorMessage)
 }
 
-// unsent is the error of a send of which no byte was written. When the op's time was over, kgo may still hold the request: its link
-// is given up, so that the request meets a gate that never opens again.
+// unsent is the error of a send of which no byte was written. When the op's time was over, kgo may
+// still hold the request: its link is given up, so that the request meets a gate that never opens
+// again.
 func (c *Client) unsent(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		if cerr := c.connect(); cerr != nil {

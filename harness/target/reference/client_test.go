@@ -24,7 +24,8 @@ import (
 	"github.com/assay-project/assay/internal/netsim"
 )
 
-// world is a fake cluster of nodes n1, n2, ... with real servers on a simulated network, and a way for clients to dial that tests can break.
+// world is a fake cluster of nodes n1, n2, ... with real servers on a simulated network, and a way
+// for clients to dial that tests can break.
 type world struct {
 	t       *testing.T
 	net     *netsim.Network
@@ -35,7 +36,8 @@ type world struct {
 	dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: as usual
 }
 
-// inWorld runs a test in a bubble, with a topic "t" of as many partitions as nodes; node i+1 leads partition i.
+// inWorld runs a test in a bubble, with a topic "t" of as many partitions as nodes; node i+1 leads
+// partition i.
 func inWorld(t *testing.T, nodes int, test func(t *testing.T, w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, net: netsim.New(1, netsim.Config{}), cluster: kafkafake.New()}
@@ -151,7 +153,8 @@ func TestSendAndRead(t *testing.T) {
 	})
 }
 
-// Every answer of a broker to a Produce has its class, and only those that are known to come before the append are fail.
+// Every answer of a broker to a Produce has its class, and only those that are known to come before
+// the append are fail.
 func TestSendClasses(t *testing.T) {
 	for _, c := range []struct {
 		before, after error
@@ -230,7 +233,8 @@ func (c *brokenConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// What a client makes of a connection that breaks around the moment when a Produce is written, and how often the request arrives.
+// What a client makes of a connection that breaks around the moment when a Produce is written, and
+// how often the request arrives.
 func TestConnectionBreaksDuringSend(t *testing.T) {
 	reset := &net.OpError{Op: "write", Err: syscall.ECONNRESET}
 	for _, c := range []struct {
@@ -280,8 +284,8 @@ func TestConnectionBreaksDuringSend(t *testing.T) {
 	}
 }
 
-// A connection on which nothing can be written any more (the broker closed it while it was idle) is replaced by kgo, once: the
-// request still arrives exactly once.
+// A connection on which nothing can be written any more (the broker closed it while it was idle) is
+// replaced by kgo, once: the request still arrives exactly once.
 func TestStaleConnectionIsReplaced(t *testing.T) {
 	inWorld(t, 1, func(t *testing.T, w *world) {
 		broken := true
@@ -329,8 +333,8 @@ func TestRefusedDial(t *testing.T) {
 	})
 }
 
-// When the time is over before a byte of the Produce was written, the op has failed: it will not be sent later, although the network is
-// mended at that moment.
+// When the time is over before a byte of the Produce was written, the op has failed: it will not be
+// sent later, although the network is mended at that moment.
 func TestTimeIsOverBeforeAnythingIsSent(t *testing.T) {
 	inWorld(t, 2, func(t *testing.T, w *world) {
 		c := w.client(idempotent())
@@ -403,7 +407,8 @@ func numbers(batch []byte) (int64, int32) {
 	return int64(binary.BigEndian.Uint64(batch[43:])), int32(binary.BigEndian.Uint32(batch[53:]))
 }
 
-// Batches are numbered without gaps by what was stored; after a quarrel about numbers there is a new producer.
+// Batches are numbered without gaps by what was stored; after a quarrel about numbers there is a
+// new producer.
 func TestSequences(t *testing.T) {
 	inWorld(t, 2, func(t *testing.T, w *world) {
 		type seen struct {

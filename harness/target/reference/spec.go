@@ -87,8 +87,8 @@ func (s Settings) Groups() int { return int(s.Broker.Groups) }
 // GroupOf is the group, from 0, of the node with number id, from 1: nodes are dealt out in order.
 func (s Settings) GroupOf(id int32) int32 { return (id - 1) / int32(s.Nodes/s.Groups()) }
 
-// Effective returns every option of the mode with its value, defaults included. Where an option has no say (copies without
-// replication=sync), the value is what is in force.
+// Effective returns every option of the mode with its value, defaults included. Where an option has
+// no say (copies without replication=sync), the value is what is in force.
 func (s Settings) Effective() map[string]string {
 	out := make(map[string]string)
 	for _, o := range Options() {
@@ -105,8 +105,8 @@ func (s Settings) Effective() map[string]string {
 // NodeName is the harness's name of the node with number id.
 func NodeName(id int32) harness.NodeID { return target.NodeName(int(id)) }
 
-// inForce is the spec of a configuration with the options in force: a single copy is in force without
-// synchronous replication, where nobody can ask for it.
+// inForce is the spec of a configuration with the options in force: a single copy is in force
+// without synchronous replication, where nobody can ask for it.
 func inForce(c target.Config) Spec {
 	spec := Spec(c)
 	if c.Options["copies"] == "1" {
@@ -126,7 +126,8 @@ func (s Settings) members(addr func(n harness.NodeID, port string) string) []mas
 	return out
 }
 
-// nodeConfigs are the configurations of the nodes, in order. Each binds the addresses at which it is reached, and has no data directory.
+// nodeConfigs are the configurations of the nodes, in order. Each binds the addresses at which it
+// is reached, and has no data directory.
 func (s Spec) nodeConfigs(members []masterslave.Member) []node.Config {
 	all := make([]node.Member, len(members))
 	for i, m := range members {

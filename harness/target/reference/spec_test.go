@@ -105,7 +105,8 @@ func TestNodeConfigs(t *testing.T) {
 	require.Equal(t, [][]harness.NodeID{{"n1", "n2"}, {"n3", "n4"}}, (&Admin{Members: func() []masterslave.Member { return members }}).Groups())
 }
 
-// A system describes its nodes before anybody knows where they are, and starts them in every environment.
+// A system describes its nodes before anybody knows where they are, and starts them in every
+// environment.
 func TestSystem(t *testing.T) {
 	addr := func(n harness.NodeID, port string) string { return string(n) + ":" + port }
 	s, err := Target().New(target.Config(spec(2, "flush", "sync")), target.Place{Addr: addr})

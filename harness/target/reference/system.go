@@ -42,7 +42,8 @@ type system struct {
 	topic string     // that was created last: clients write and read it
 }
 
-// operator is what an operator can do in master-slave mode: nobody is elected, so a node has to be promoted.
+// operator is what an operator can do in master-slave mode: nobody is elected, so a node has to be
+// promoted.
 type operator struct {
 	*Admin
 	system *system
@@ -54,7 +55,8 @@ var (
 	_ harness.TopicMaker = operator{}
 )
 
-// CreateTopic implements harness.TopicMaker. Clients that are opened afterwards write and read the topic.
+// CreateTopic implements harness.TopicMaker. Clients that are opened afterwards write and read the
+// topic.
 func (o operator) CreateTopic(ctx context.Context, name string, partitions int) error {
 	if err := o.Admin.CreateTopic(ctx, name, partitions); err != nil {
 		return err
@@ -115,7 +117,8 @@ func (s *system) open(_ context.Context, process int, dial target.DialFunc) (har
 	return c, nil
 }
 
-// ready says which nodes are not yet what they should be after a start: every group has a leader that serves, and followers that have caught up.
+// ready says which nodes are not yet what they should be after a start: every group has a leader
+// that serves, and followers that have caught up.
 func (s *system) ready(ctx context.Context) error {
 	var waiting []string
 	for group, members := range s.admin.Groups() {

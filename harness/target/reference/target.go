@@ -1,5 +1,6 @@
-// Package reference is the reference broker as a target: what a cluster of it is made of, the client that drives it, and what an
-// operator asks of it. It knows no environment: those hand it addresses and a way to dial. What it promises is in package promise below it.
+// Package reference is the reference broker as a target: what a cluster of it is made of, the
+// client that drives it, and what an operator asks of it. It knows no environment: those hand it
+// addresses and a way to dial. What it promises is in package promise below it.
 package reference
 
 import (

@@ -19,7 +19,8 @@ const (
 
 var _ harness.TopicMaker = (*Admin)(nil)
 
-// CreateTopic implements harness.TopicMaker. It repeats until every group's leader has the topic, or ctx ends.
+// CreateTopic implements harness.TopicMaker. It repeats until every group's leader has the topic,
+// or ctx ends.
 func (a *Admin) CreateTopic(ctx context.Context, name string, partitions int) error {
 	var seeds []string
 	for _, m := range a.Members() {

@@ -1,4 +1,5 @@
-// Command foreign is a node of a system that knows nothing of assay, for tests of images that others make. Its last argument is its configuration file.
+// Command foreign is a node of a system that knows nothing of assay, for tests of images that
+// others make. Its last argument is its configuration file.
 package main
 
 import (

@@ -1,4 +1,5 @@
-// Command node stands in for the assay binary in the tests of the docker environment: it is the fault agent, and a node.
+// Command node stands in for the assay binary in the tests of the docker environment: it is the
+// fault agent, and a node.
 package main
 
 import (

@@ -1,5 +1,6 @@
-// Package probe is a node that does what it is asked, so that what faults do to traffic and to files can be measured: in the tests of the docker environment it is
-// the system under test. It knows nothing of the environment.
+// Package probe is a node that does what it is asked, so that what faults do to traffic and to
+// files can be measured: in the tests of the docker environment it is the system under test. It
+// knows nothing of the environment.
 package probe
 
 import (
@@ -57,7 +58,8 @@ type node struct {
 	boot  string
 }
 
-// Run runs a node with the configuration in a file. It returns only errors; SIGTERM ends the process.
+// Run runs a node with the configuration in a file. It returns only errors; SIGTERM ends the
+// process.
 func Run(path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
