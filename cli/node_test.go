@@ -115,7 +115,7 @@ func TestPromoteWithoutNodes(t *testing.T) {
 	require.NotEmpty(t, r.stderr)
 }
 
-// TestBenchShape: the object of DESIGN section 7.
+// TestBenchShape: the object that `assay bench --json` prints has fields that scripts rely on.
 func TestBenchShape(t *testing.T) {
 	r := runCLI(t, "bench", "broker", "--flush", "async", "--in-flight", "2", "--time", "300ms", "--dir", t.TempDir(), "--json")
 	require.Zero(t, r.code, r.stderr)

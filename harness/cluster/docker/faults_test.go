@@ -275,7 +275,8 @@ func TestSwitches(t *testing.T) {
 	_, ok = switches(1<<30, n.containerID)
 	require.False(t, ok, "no process")
 	if _, err := os.Stat("/proc/self/cgroup"); err != nil || !r.c.direct {
-		t.Skip("the engine's processes cannot be seen from here")
+		require.NotEqual(t, "true", os.Getenv("CI"), "CI needs an engine on its own machine")
+		t.Skip("SKIPPED, NOT TESTED: the engine's processes cannot be seen from here")
 	}
 	count, ok := switches(now.Pid, n.containerID)
 	require.True(t, ok)

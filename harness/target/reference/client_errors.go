@@ -10,8 +10,8 @@ import (
 	"github.com/assay-project/assay/harness"
 )
 
-// refusals are the codes with which the reference broker refuses a Produce before the append, so that the batch certainly is in no log
-// (DESIGN section 5, broker/kafka.Partition). A code that is not here is info.
+// refusals are the codes with which the reference broker refuses a Produce before the append
+// (broker/kafka.Partition), so that the batch certainly is in no log. A code that is not here is info.
 func refusals() []*kerr.Error {
 	return []*kerr.Error{
 		kerr.NotLeaderForPartition,
