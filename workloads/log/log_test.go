@@ -99,7 +99,7 @@ func TestJudging(t *testing.T) {
 	for _, c := range rules.Checkers {
 		names = append(names, c.Name())
 	}
-	require.Equal(t, []string{"delivery", "order", "replicas", "linear", "availability"}, names)
+	require.Subset(t, names, []string{"delivery", "order", "replicas", "linear", "availability"})
 	require.Equal(t, judge.Evidence{Load: []string{"send", "poll"}, Acknowledged: []string{"send"}}, rules.Evidence)
 }
 
