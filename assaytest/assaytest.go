@@ -1,4 +1,5 @@
-// Package assaytest runs an experiment inside `go test`: in a simulation within milliseconds, in containers, or as processes of this machine.
+// Package assaytest runs an experiment inside `go test`: in a simulation within milliseconds, in
+// containers, or as processes of this machine.
 //
 //	func TestNothingIsLostUnderKills(t *testing.T) {
 //		spec := experiment.Default()
@@ -7,10 +8,12 @@
 //		assaytest.Run(t, spec)
 //	}
 //
-// A simulation runs within this process, in a synctest bubble of the test, so that a debugger, the race detector and coverage see the broker.
+// A simulation runs within this process, in a synctest bubble of the test, so that a debugger, the
+// race detector and coverage see the broker.
 //
-// A run in real time ends early, and removes what it made, when the test's own time (-timeout) is nearly over, and on Ctrl-C and SIGTERM. A panic
-// elsewhere in the test binary ends the process, and leaves the containers to `assay clean`.
+// A run in real time ends early, and removes what it made, when the test's own time (-timeout) is
+// nearly over, and on Ctrl-C and SIGTERM. A panic elsewhere in the test binary ends the process,
+// and leaves the containers to `assay clean`.
 package assaytest
 
 import (
@@ -26,7 +29,8 @@ import (
 	"github.com/assay-project/assay/experiment"
 )
 
-// StoreEnv names a directory in which runs that fail are kept. Without it they are kept in a temporary directory that outlives the test.
+// StoreEnv names a directory in which runs that fail are kept. Without it they are kept in a
+// temporary directory that outlives the test.
 const StoreEnv = "ASSAY_STORE"
 
 // Option changes what Run accepts.
@@ -40,19 +44,23 @@ type options struct {
 // With runs the experiment with the parts of a catalog instead of the standard ones.
 func With(c experiment.Catalog) Option { return func(o *options) { o.catalog = c } }
 
-// AllowPermitted accepts anomalies that the configuration never promised to prevent (exit code 4), beside a valid run.
+// AllowPermitted accepts anomalies that the configuration never promised to prevent (exit code 4),
+// beside a valid run.
 func AllowPermitted() Option {
 	return func(o *options) { o.accepted = append(o.accepted, judge.ExitPermitted) }
 }
 
-// ExpectInvalid accepts nothing but an anomaly that the contract excludes (exit code 3): for a system that is known to be wrong, to see that the alarm rings.
+// ExpectInvalid accepts nothing but an anomaly that the contract excludes (exit code 3): for a
+// system that is known to be wrong, to see that the alarm rings.
 func ExpectInvalid() Option {
 	return func(o *options) { o.accepted = []int{judge.ExitInvalid} }
 }
 
-// Run runs spec and returns its judged result. The test fails with the verdict and the path of the report when the harness fails, when nothing
-// can be concluded, and when there are anomalies (those that the contract permits included, unless AllowPermitted is given). The run
-// is kept when the test failed because of it, and always with spec.Keep = experiment.KeepAlways. spec.Store is used when it is set and differs from the default.
+// Run runs spec and returns its judged result. The test fails with the verdict and the path of the
+// report when the harness fails, when nothing can be concluded, and when there are anomalies (those
+// that the contract permits included, unless AllowPermitted is given). The run is kept when the
+// test failed because of it, and always with spec.Keep = experiment.KeepAlways. spec.Store is used
+// when it is set and differs from the default.
 //
 // The test must not be in a synctest bubble already.
 func Run(t *testing.T, spec experiment.Spec, opts ...Option) *experiment.Result {

@@ -39,7 +39,8 @@ func TestPermitted(t *testing.T) {
 	require.Contains(t, []int{0, 4}, res.Summary.Exit)
 }
 
-// TestFails: the alarm is tested. The test runs itself once more in a process of its own, where an unpermitted verdict has to fail it.
+// TestFails: the alarm is tested. The test runs itself once more in a process of its own, where an
+// unpermitted verdict has to fail it.
 func TestFails(t *testing.T) {
 	const role = "ASSAYTEST_FAIL"
 	if dir := os.Getenv(role); dir != "" {

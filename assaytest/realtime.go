@@ -14,12 +14,12 @@ import (
 // teardown is how much of the test's time is kept for healing, stopping and judging.
 const teardown = 15 * time.Second
 
-// signalTime is how long a signal that ends this process may take. A process that ignores it goes on
-// with its tests.
+// signalTime is how long a signal that ends this process may take. A process that ignores it goes
+// on with its tests.
 const signalTime = 5 * time.Second
 
-// inRealTime runs the experiment so that it ends, and removes what it made, before the test binary does: package testing panics when the test's
-// time is over, and a signal ends the process at once.
+// inRealTime runs the experiment so that it ends, and removes what it made, before the test binary
+// does: package testing panics when the test's time is over, and a signal ends the process at once.
 func inRealTime(t *testing.T, c experiment.Catalog, spec experiment.Spec) (*experiment.Result, error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

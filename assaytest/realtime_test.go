@@ -21,8 +21,8 @@ import (
 	"github.com/assay-project/assay/internal/dockertest"
 )
 
-// TestContainersAreRemoved: a test whose time is nearly over, and one that is interrupted, leaves no container. The test runs itself once more in a
-// process of its own.
+// TestContainersAreRemoved: a test whose time is nearly over, and one that is interrupted, leaves
+// no container. The test runs itself once more in a process of its own.
 func TestContainersAreRemoved(t *testing.T) {
 	const role = "ASSAYTEST_DOCKER"
 	if dir := os.Getenv(role); dir != "" {

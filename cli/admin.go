@@ -12,7 +12,8 @@ import (
 	"github.com/assay-project/assay/broker/replication/masterslave"
 )
 
-// promoteTimeout bounds a promote: it may start over several times, and each node is given some seconds.
+// promoteTimeout bounds a promote: it may start over several times, and each node is given some
+// seconds.
 const promoteTimeout = time.Minute
 
 func (a *app) adminCommand() *cobra.Command {

@@ -27,11 +27,13 @@ import (
 	"github.com/assay-project/assay/internal/dockertest"
 )
 
-// commandTestEnv makes this test binary the whole command, supervisor included; see TestMain. Its value is the path of a fuse.
+// commandTestEnv makes this test binary the whole command, supervisor included; see TestMain. Its
+// value is the path of a fuse.
 const commandTestEnv = "ASSAY_TEST_COMMAND"
 
-// playCommand is main, but standard error panics as soon as a file is where the fuse ends. Who writes there in the middle of a run is the
-// goroutine that shows the progress, which nobody guards.
+// playCommand is main, but standard error panics as soon as a file is where the fuse ends. Who
+// writes there in the middle of a run is the goroutine that shows the progress, which nobody
+// guards.
 func playCommand(fuse string) {
 	a := &app{catalog: experiment.Standard(), stdin: os.Stdin, stdout: os.Stdout, stderr: bomb{os.Stderr, fuse}}
 	a.process(os.Args[1:])
@@ -114,8 +116,8 @@ func (r *dockerRun) left() []dockertest.Thing {
 	return dockertest.Leftovers(r.t, docker.LabelRun, r.id)
 }
 
-// clean removes what is left of the run, whose process must have come to its end. It is what `assay clean` does, but for what other tests leave on
-// purpose.
+// clean removes what is left of the run, whose process must have come to its end. It is what `assay
+// clean` does, but for what other tests leave on purpose.
 func (r *dockerRun) clean() docker.Report {
 	r.t.Helper()
 	var left []dockertest.Thing
@@ -146,7 +148,8 @@ func (r *dockerRun) summary() (code int, s judge.Summary) {
 	return r.cmd.ProcessState.ExitCode(), s
 }
 
-// judged requires that the history up to the end can be read and judged: nothing is concluded from it, and nothing is held against the system.
+// judged requires that the history up to the end can be read and judged: nothing is concluded from
+// it, and nothing is held against the system.
 func (r *dockerRun) judged() judge.Summary {
 	r.t.Helper()
 	c := runCLI(r.t, "check", r.dir, "--json")
@@ -157,7 +160,8 @@ func (r *dockerRun) judged() judge.Summary {
 	return s
 }
 
-// TestPanicInDocker: a panic in a goroutine that nobody guards ends the process at once, and yet nothing is left of the run but its directory.
+// TestPanicInDocker: a panic in a goroutine that nobody guards ends the process at once, and yet
+// nothing is left of the run but its directory.
 func TestPanicInDocker(t *testing.T) {
 	r := middleOfRun(t)
 	require.NoError(t, os.WriteFile(r.fuse, nil, 0o644))
@@ -190,7 +194,8 @@ func TestSignalsInDocker(t *testing.T) {
 	}
 }
 
-// TestKillInDocker: after a kill -9 of the command only what carries its labels is left, and cleaning removes it.
+// TestKillInDocker: after a kill -9 of the command only what carries its labels is left, and
+// cleaning removes it.
 func TestKillInDocker(t *testing.T) {
 	r := middleOfRun(t)
 	require.NoError(t, r.cmd.Process.Kill())
@@ -204,7 +209,8 @@ func TestKillInDocker(t *testing.T) {
 	r.judged()
 }
 
-// TestVerdictsInDocker is items 3 and 4 of the issue, shortened: whole runs in containers, with verdicts and measured effects.
+// TestVerdictsInDocker is items 3 and 4 of the issue, shortened: whole runs in containers, with
+// verdicts and measured effects.
 func TestVerdictsInDocker(t *testing.T) {
 	dockertest.Need(t)
 	for name, c := range map[string]struct {

@@ -22,8 +22,8 @@ func frozen(context.Context, json.RawMessage, func(json.RawMessage)) (json.RawMe
 	return nil, nil
 }
 
-// TestFrozenSimulation: a simulation whose time stands still is given up after 10 s. That is an error of the harness, and the stacks of all goroutines
-// are on standard error.
+// TestFrozenSimulation: a simulation whose time stands still is given up after 10 s. That is an
+// error of the harness, and the stacks of all goroutines are on standard error.
 func TestFrozenSimulation(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv(frozenTestEnv, "1")

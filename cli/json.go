@@ -18,7 +18,8 @@ func (a *app) printJSON(v any) error {
 	return err
 }
 
-// printError writes the object of a command that failed before there was a result; commands without one print nothing.
+// printError writes the object of a command that failed before there was a result; commands without
+// one print nothing.
 func (a *app) printError(command, message string) error {
 	s := complete(judge.Summary{Verdict: judge.VerdictName(judge.ExitError), Exit: judge.ExitError, Unknown: []string{message}})
 	switch command {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockData makes sure that no other node uses a data directory: a second one would recover, and so truncate, the log that the first is
-// writing. The lock goes with the process.
+// lockData makes sure that no other node uses a data directory: a second one would recover, and so
+// truncate, the log that the first is writing. The lock goes with the process.
 func lockData(dir string) (release func() error, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("data: %w", err)

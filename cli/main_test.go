@@ -58,7 +58,8 @@ func runCLIContext(ctx context.Context, args ...string) result {
 	return result{code, out.String(), errOut.String()}
 }
 
-// TestBadInput: each is exit 1 with one line on standard error that tells what to do, and nothing is started or written.
+// TestBadInput: each is exit 1 with one line on standard error that tells what to do, and nothing
+// is started or written.
 func TestBadInput(t *testing.T) {
 	t.Chdir(t.TempDir())
 	require.NoError(t, os.WriteFile("bad.jsonl", []byte("{}\n"), 0o644))
@@ -250,7 +251,8 @@ func TestVersion(t *testing.T) {
 	require.Regexp(t, `^assay \S+ go1\.\S+ \S+/\S+\n$`, r.stdout)
 }
 
-// TestPanicIsExitOne: a Go panic's own exit code, 2, would say that nothing can be concluded about the system.
+// TestPanicIsExitOne: a Go panic's own exit code, 2, would say that nothing can be concluded about
+// the system.
 func TestPanicIsExitOne(t *testing.T) {
 	removed := false
 	var errOut bytes.Buffer
@@ -323,7 +325,8 @@ func keys(m map[string]any) []string {
 	return all
 }
 
-// A program with parts of its own is called by its own name, has its own defaults, and is not taken for assay's version.
+// A program with parts of its own is called by its own name, has its own defaults, and is not taken
+// for assay's version.
 func TestProgramOfSomebodyElse(t *testing.T) {
 	c := experiment.Standard()
 	c.Program = "ours"

@@ -16,7 +16,8 @@ import (
 	"github.com/assay-project/assay/broker/node"
 )
 
-// stopTimeout bounds a node's clean stop; what is not flushed by then is recovered at the next start.
+// stopTimeout bounds a node's clean stop; what is not flushed by then is recovered at the next
+// start.
 const stopTimeout = 20 * time.Second
 
 func (a *app) nodeCommand() *cobra.Command {

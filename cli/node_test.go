@@ -18,7 +18,8 @@ import (
 	"github.com/assay-project/assay/internal/bench"
 )
 
-// writeConfig writes the configuration of a cluster of one node and returns the file and the node's peer address.
+// writeConfig writes the configuration of a cluster of one node and returns the file and the node's
+// peer address.
 func writeConfig(t *testing.T) (file, peer string) {
 	t.Helper()
 	addrs, err := bench.FreeAddresses(2)
@@ -67,7 +68,8 @@ func TestNode(t *testing.T) {
 	require.Contains(t, line, "msg")
 }
 
-// TestNodeRefuses: what a node cannot start with is one line on standard error that names it, and exit code 1.
+// TestNodeRefuses: what a node cannot start with is one line on standard error that names it, and
+// exit code 1.
 func TestNodeRefuses(t *testing.T) {
 	good, _ := writeConfig(t)
 	text, err := os.ReadFile(good)

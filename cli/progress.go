@@ -18,8 +18,8 @@ import (
 // progressEvery is how often the line is written anew.
 const progressEvery = 200 * time.Millisecond
 
-// progress is the updating line on standard error. It reads the history as it grows, so it needs nothing from whoever runs the test, in
-// this process or another. A nil *progress shows nothing.
+// progress is the updating line on standard error. It reads the history as it grows, so it needs
+// nothing from whoever runs the test, in this process or another. A nil *progress shows nothing.
 type progress struct {
 	w     io.Writer
 	width int           // columns of the line
@@ -44,8 +44,8 @@ func (a *app) newProgress(f *runFlags) *progress {
 	return p
 }
 
-// lineWidth is the length of the line: one column less than the terminal has, lest the cursor goes to the next one, and no more than
-// can be read.
+// lineWidth is the length of the line: one column less than the terminal has, lest the cursor goes
+// to the next one, and no more than can be read.
 func lineWidth(columns int) int {
 	const usual, most = 80, 119
 	if columns == 0 {
@@ -154,8 +154,9 @@ type tail struct {
 	rate     float64
 }
 
-// read takes what was appended, and reports whether there is a history at all. What follows the last whole line is read again next time: it
-// may be a part of a line, or space that the writer reserved, which is zero bytes.
+// read takes what was appended, and reports whether there is a history at all. What follows the
+// last whole line is read again next time: it may be a part of a line, or space that the writer
+// reserved, which is zero bytes.
 func (t *tail) read(path string) bool {
 	if t.file == nil {
 		f, err := os.Open(path)

@@ -12,7 +12,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// TestTailFollowsAHistory: a history that grows line by line, and in parts of lines, gives the line that people see.
+// TestTailFollowsAHistory: a history that grows line by line, and in parts of lines, gives the line
+// that people see.
 func TestTailFollowsAHistory(t *testing.T) {
 	path := filepath.Join(t.TempDir(), histories.HistoryFile)
 	var tl tail
@@ -58,7 +59,8 @@ func TestTailFollowsAHistory(t *testing.T) {
 	require.LessOrEqual(t, len(tl.line(load, 118)), 118, "one line of a terminal")
 }
 
-// TestTailTiesHealsByNumber: of two strikes of one fault, that one is over whose number the heal has, whatever nodes it names.
+// TestTailTiesHealsByNumber: of two strikes of one fault, that one is over whose number the heal
+// has, whatever nodes it names.
 func TestTailTiesHealsByNumber(t *testing.T) {
 	var tl tail
 	add := func(op histories.Op) { tl.add(&op) }
@@ -74,7 +76,8 @@ func TestTailTiesHealsByNumber(t *testing.T) {
 	require.Equal(t, []string{"slow n2"}, tl.on())
 }
 
-// TestTailFollowsARecording: the file of a history that is being recorded ends in reserved space, and every line counts all the same, however long.
+// TestTailFollowsARecording: the file of a history that is being recorded ends in reserved space,
+// and every line counts all the same, however long.
 func TestTailFollowsARecording(t *testing.T) {
 	path := filepath.Join(t.TempDir(), histories.HistoryFile)
 	w, err := histories.CreateAppender(path)

@@ -126,7 +126,8 @@ func parseSet(set []string) (map[string]string, error) {
 	return options, nil
 }
 
-// parseNemesis drops "none", which stands alone. An empty list is more likely an unset variable than a wish for no faults.
+// parseNemesis drops "none", which stands alone. An empty list is more likely an unset variable
+// than a wish for no faults.
 func parseNemesis(faults []string) ([]string, error) {
 	if strings.TrimSpace(strings.Join(faults, "")) == "" {
 		return nil, errors.New("--nemesis is empty: give faults, or none")

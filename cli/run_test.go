@@ -27,7 +27,8 @@ func runJSON(t *testing.T, args ...string) judge.Summary {
 
 var wipes = []string{"--nodes", "2", "--nemesis", "slow:follower,wipe:leader,promote", "--time", "40s"}
 
-// TestAsyncLosesAndMay is item 1 of the issue, shortened: acknowledged messages are lost, and nobody promised otherwise.
+// TestAsyncLosesAndMay is item 1 of the issue, shortened: acknowledged messages are lost, and
+// nobody promised otherwise.
 func TestAsyncLosesAndMay(t *testing.T) {
 	t.Chdir(t.TempDir())
 	var s judge.Summary

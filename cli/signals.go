@@ -12,14 +12,15 @@ import (
 	"time"
 )
 
-// echoTime is how soon after the first signal another one is the same again: timeout(1) signals its child and then the whole process
-// group, so the child has each signal twice.
+// echoTime is how soon after the first signal another one is the same again: timeout(1) signals its
+// child and then the whole process group, so the child has each signal twice.
 const echoTime = time.Second
 
 // abandonTime is what a second signal leaves for removing the cluster.
 const abandonTime = 20 * time.Second
 
-// clusters are the clusters of this process that have to be removed on the way out, whatever way that is. The zero value is ready.
+// clusters are the clusters of this process that have to be removed on the way out, whatever way
+// that is. The zero value is ready.
 type clusters struct {
 	mu   sync.Mutex // guards what follows
 	next int
@@ -57,8 +58,9 @@ func (c *clusters) remove() error {
 	return errors.Join(errs...)
 }
 
-// interruptible returns a context that the first SIGINT, SIGTERM or SIGHUP ends; doing says what happens then. The second one ends the
-// process at once, after an attempt to remove what the run made.
+// interruptible returns a context that the first SIGINT, SIGTERM or SIGHUP ends; doing says what
+// happens then. The second one ends the process at once, after an attempt to remove what the run
+// made.
 func (a *app) interruptible(ctx context.Context, doing string) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)

@@ -33,7 +33,8 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// A signal that comes twice at once, as timeout(1) sends it, is one: a second one would end this process.
+// A signal that comes twice at once, as timeout(1) sends it, is one: a second one would end this
+// process.
 func TestSignalWithEcho(t *testing.T) {
 	var out lockedBuffer
 	a := &app{catalog: experiment.Standard(), stderr: &out}

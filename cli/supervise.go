@@ -16,11 +16,14 @@ import (
 	"github.com/assay-project/assay/experiment"
 )
 
-// supervisedEnv tells a process that it has a supervisor, which reads on fd 3 that the process came to its end by itself.
+// supervisedEnv tells a process that it has a supervisor, which reads on fd 3 that the process came
+// to its end by itself.
 const supervisedEnv = "ASSAY_SUPERVISED"
 
-// supervised returns the environments of a command line that leave things behind when the process ends in the middle of a run. A Go panic in any goroutine
-// ends a process at once with code 2, which would say "unknown" and clean nothing up; so such a command runs in a child process. A false alarm costs a process.
+// supervised returns the environments of a command line that leave things behind when the process
+// ends in the middle of a run. A Go panic in any goroutine ends a process at once with code 2,
+// which would say "unknown" and clean nothing up; so such a command runs in a child process. A
+// false alarm costs a process.
 func (a *app) supervised(args []string) []experiment.Environment {
 	if len(args) == 0 || args[0] != "run" || os.Getenv(supervisedEnv) != "" {
 		return nil
@@ -35,8 +38,9 @@ func (a *app) supervised(args []string) []experiment.Environment {
 	return all
 }
 
-// supervise runs the command in a child process, hands it every signal, and returns its exit code. When the child ends without having
-// said so (a panic, an abort), what it made is removed, and the code is 1.
+// supervise runs the command in a child process, hands it every signal, and returns its exit code.
+// When the child ends without having said so (a panic, an abort), what it made is removed, and the
+// code is 1.
 func (a *app) supervise(child *exec.Cmd, jsonWanted bool, clean func(context.Context) error) int {
 	runtime.LockOSThread() // the child dies with the thread that started it
 	defer runtime.UnlockOSThread()

@@ -28,7 +28,8 @@ func (a *app) versionCommand() *cobra.Command {
 // module is the path of assay's module.
 const module = "github.com/assay-project/assay"
 
-// buildVersion is the linker's version, else the module's, else the revision that the toolchain recorded.
+// buildVersion is the linker's version, else the module's, else the revision that the toolchain
+// recorded.
 func buildVersion() string {
 	if version != "" {
 		return version
@@ -40,7 +41,8 @@ func buildVersion() string {
 	return versionOf(info)
 }
 
-// versionOf is assay's version in a binary: that of the binary of another module says nothing about it.
+// versionOf is assay's version in a binary: that of the binary of another module says nothing about
+// it.
 func versionOf(info *debug.BuildInfo) string {
 	if info.Main.Path != module {
 		for _, dep := range info.Deps {

@@ -92,7 +92,8 @@ func (f *forged) open(i int) {
 
 func always(*histories.Op) bool { return true }
 
-// forgeries falsify a history that is valid, each so that one class of anomaly must be found. They return the message that it is about, -1 for none.
+// forgeries falsify a history that is valid, each so that one class of anomaly must be found. They
+// return the message that it is about, -1 for none.
 var forgeries = []struct {
 	name  string
 	class checker.Class
@@ -346,8 +347,9 @@ var nonsense = []struct {
 	}},
 }
 
-// TestTheAlarmRings records a real run that is valid, falsifies its history in every way that has a name, and judges each falsification with
-// the manifest of the run: an anomaly must be found and excluded, and a history from which something is missing must prove nothing.
+// TestTheAlarmRings records a real run that is valid, falsifies its history in every way that has a
+// name, and judges each falsification with the manifest of the run: an anomaly must be found and
+// excluded, and a history from which something is missing must prove nothing.
 func TestTheAlarmRings(t *testing.T) {
 	s := Default()
 	s.Store, s.Time, s.Interval, s.Seed, s.Keep = t.TempDir(), 6*time.Second, 3*time.Second, 5, KeepAlways

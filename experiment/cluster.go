@@ -21,8 +21,8 @@ import (
 // simHandler is the name of the handler that runs simulations in a child process.
 const simHandler = "run"
 
-// SimHandlers are what the main function of a program that calls Run gives to sim.ChildMain: a virtual environment runs in a child process
-// of the program, which must have the same catalog.
+// SimHandlers are what the main function of a program that calls Run gives to sim.ChildMain: a
+// virtual environment runs in a child process of the program, which must have the same catalog.
 func (c Catalog) SimHandlers() map[string]sim.Handler {
 	return map[string]sim.Handler{
 		simHandler: func(ctx context.Context, body json.RawMessage, _ func(json.RawMessage)) (json.RawMessage, error) {
@@ -79,7 +79,8 @@ func (c Catalog) simChild(ctx context.Context, body json.RawMessage) (json.RawMe
 	return json.Marshal(out.Execution)
 }
 
-// cluster makes the cluster of a run, which is not started yet. The function closes what was opened for it.
+// cluster makes the cluster of a run, which is not started yet. The function closes what was opened
+// for it.
 func (p *prepared) cluster(run *histories.Run) (harness.Cluster, func() error, error) {
 	c, closeIt, err := p.env.New(ClusterConfig{Target: p.target, Config: p.config, Seed: p.Seed, Run: run})
 	if closeIt == nil {
@@ -104,7 +105,8 @@ func (p *prepared) idleCluster() (c harness.Cluster, err error) {
 	return c, closeIt()
 }
 
-// reachable says why the environment cannot be used now. A run that was interrupted already is none of that.
+// reachable says why the environment cannot be used now. A run that was interrupted already is none
+// of that.
 func (e Environment) reachable(ctx context.Context) error {
 	if e.Available == nil {
 		return nil
@@ -112,13 +114,15 @@ func (e Environment) reachable(ctx context.Context) error {
 	return e.Available(context.WithoutCancel(ctx))
 }
 
-// runID is the unique suffix of a run directory's name, by which its containers and processes are known.
+// runID is the unique suffix of a run directory's name, by which its containers and processes are
+// known.
 func runID(run *histories.Run) string {
 	name := filepath.Base(run.Dir())
 	return strings.ToLower(name[strings.LastIndexByte(name, '-')+1:])
 }
 
-// divergence reports whether the contract lets a replica of a group stay refused after what happened so far.
+// divergence reports whether the contract lets a replica of a group stay refused after what
+// happened so far.
 func (p *prepared) divergence(ops histories.Reader, group int) bool {
 	k, _ := p.promise.After(contract.FactsOf(histories.EventsOf(ops)))
 	return k.DivergencePermitted(group)

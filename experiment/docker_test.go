@@ -43,8 +43,9 @@ func (s stiff) Pause(ctx context.Context, n harness.NodeID) (harness.Undo, error
 	return s.Cluster.Pause(ctx, n)
 }
 
-// TestPanicInDocker: wherever in the harness a run in containers panics, what is on is healed, nothing is left of the cluster, and the history can be judged.
-// (A panic that takes the process with it is tested where the supervisor is, in cli.)
+// TestPanicInDocker: wherever in the harness a run in containers panics, what is on is healed,
+// nothing is left of the cluster, and the history can be judged. (A panic that takes the process
+// with it is tested where the supervisor is, in cli.)
 func TestPanicInDocker(t *testing.T) {
 	for says, c := range map[string]struct {
 		workload func(harness.Workload) harness.Workload

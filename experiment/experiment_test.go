@@ -21,7 +21,8 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// What an acknowledgement with acks=1 promises is the leader's append: fewer copies than the configuration's are no lie.
+// What an acknowledgement with acks=1 promises is the leader's append: fewer copies than the
+// configuration's are no lie.
 func TestCopiesPromised(t *testing.T) {
 	for acks, want := range map[string]int{"all": 2, "1": 1, "0": 1} {
 		s := Default()
@@ -163,7 +164,8 @@ func TestKeep(t *testing.T) {
 	require.FileExists(t, filepath.Join(res.Summary.Run, histories.ReportFile))
 }
 
-// TestUnwrittenReport: a result that could not be kept is an error, in the verdict as well as in what Run returns.
+// TestUnwrittenReport: a result that could not be kept is an error, in the verdict as well as in
+// what Run returns.
 func TestUnwrittenReport(t *testing.T) {
 	s := short(t)
 	s.Keep = KeepAlways
@@ -176,7 +178,8 @@ func TestUnwrittenReport(t *testing.T) {
 	require.True(t, res.NoReport)
 }
 
-// TestNoAcksIsNoStall: with acks=0 nobody ever says that a send is stored, so that nobody does says nothing about the system.
+// TestNoAcksIsNoStall: with acks=0 nobody ever says that a send is stored, so that nobody does says
+// nothing about the system.
 func TestNoAcksIsNoStall(t *testing.T) {
 	s := short(t)
 	s.Options = map[string]string{"acks": "0"}
@@ -327,7 +330,8 @@ func TestCatalog(t *testing.T) {
 	require.Equal(t, []string{EnvSim}, envs["power"])
 }
 
-// A fault is listed where any target has the abilities for it, whatever another target or environment lacks.
+// A fault is listed where any target has the abilities for it, whatever another target or
+// environment lacks.
 func TestFaultsOfAnyTarget(t *testing.T) {
 	nowhere := &target.Target{
 		Name: "nowhere", Modes: []target.Mode{{Name: "only"}}, Options: []harness.Option{{Name: "a", Default: "1"}},

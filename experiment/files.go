@@ -14,7 +14,8 @@ import (
 	"github.com/assay-project/assay/report"
 )
 
-// ReadPlan reads a schedule of faults of the catalog: from a file that holds a plan, from a manifest, or from the manifest of a run directory.
+// ReadPlan reads a schedule of faults of the catalog: from a file that holds a plan, from a
+// manifest, or from the manifest of a run directory.
 func (c Catalog) ReadPlan(path string) (PlanFile, error) {
 	set, err := nemesis.NewSet(c.Faults...)
 	if err != nil {

@@ -53,9 +53,10 @@ type JudgeOptions struct {
 	Timeout time.Duration // 0: that of the run, or else the default
 }
 
-// Judge judges a recorded history: that of a run directory by the checkers and the contract that its manifest gives, a bare file by the
-// checkers of the default workload alone, so that any anomaly is excluded. It writes nothing. A run whose target,
-// mode, option or workload the catalog lacks is an error.
+// Judge judges a recorded history: that of a run directory by the checkers and the contract that
+// its manifest gives, a bare file by the checkers of the default workload alone, so that any
+// anomaly is excluded. It writes nothing. A run whose target, mode, option or workload the catalog
+// lacks is an error.
 func (c Catalog) Judge(ctx context.Context, path string, opts JudgeOptions) (*Result, error) {
 	run, file, err := open(path)
 	if err != nil {
@@ -125,8 +126,9 @@ func (c Catalog) judge(ctx context.Context, in recorded) (*Result, error) {
 	return res, nil
 }
 
-// rulesFor finds by what the run of a manifest is judged. Nothing is known of a history without one: it is taken for one of the default workload, and promises
-// nothing but that a leader's reads are linearizable while nobody was promoted.
+// rulesFor finds by what the run of a manifest is judged. Nothing is known of a history without
+// one: it is taken for one of the default workload, and promises nothing but that a leader's reads
+// are linearizable while nobody was promoted.
 func (c Catalog) rulesFor(m *harness.Manifest) (in judge.Input, err error) {
 	defer harness.Guard("a part of the catalog", &err)
 	if err := c.check(); err != nil {
@@ -158,8 +160,8 @@ func (c Catalog) rulesFor(m *harness.Manifest) (in judge.Input, err error) {
 	return judge.Input{Rules: w.Judging, Promise: promise, NoScans: t.NoScans}, nil
 }
 
-// knownTo says which mode or option of a run its target and workload do not have; nil if they have all. A promise that
-// was made without one of them would be that of another configuration.
+// knownTo says which mode or option of a run its target and workload do not have; nil if they have
+// all. A promise that was made without one of them would be that of another configuration.
 func knownTo(t *target.Target, w Workload, m *harness.Manifest) error {
 	if err := t.CheckMode(m.Mode); err != nil {
 		return err
@@ -205,10 +207,12 @@ func settingsOf(m *harness.Manifest) []report.Setting {
 		report.Setting{Name: "go", Value: m.Versions.Go + " " + m.Versions.OS})
 }
 
-// maxFindings is how many anomalies of a class, excluded or permitted, a verdict lists. The summary counts all.
+// maxFindings is how many anomalies of a class, excluded or permitted, a verdict lists. The summary
+// counts all.
 const maxFindings = 1000
 
-// findings are the anomalies with the contract's word, in the order of their classes in the summary.
+// findings are the anomalies with the contract's word, in the order of their classes in the
+// summary.
 func findings(j *judge.Judgement) []report.Finding {
 	type kind struct {
 		class     checker.Class
@@ -241,7 +245,8 @@ func checkerNotes(r *checker.Report) []report.CheckerNote {
 	return notes
 }
 
-// picture draws the first finding of a checker that can draw. A picture that cannot be drawn is left out: the verdict does not depend on it.
+// picture draws the first finding of a checker that can draw. A picture that cannot be drawn is
+// left out: the verdict does not depend on it.
 func picture(ctx context.Context, j *judge.Judgement, h histories.Reader, all []report.Finding) []byte {
 	const drawTime = 10 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, drawTime)

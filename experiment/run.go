@@ -27,11 +27,12 @@ type Hooks struct {
 	Started func(run *histories.Run)
 	// Finished is called by RunSeeds for each seed, one at a time.
 	Finished func(s judge.Summary)
-	// Cluster is called with a function that stops and removes the cluster of a run in this process at once; what it returns is
-	// called when the run is over. It is for a process that is about to end without waiting for Run.
+	// Cluster is called with a function that stops and removes the cluster of a run in this process
+	// at once; what it returns is called when the run is over. It is for a process that is about to
+	// end without waiting for Run.
 	Cluster func(stop func(context.Context) error) (release func())
-	// Stderr gets what the process of a simulation says before it fails: the stacks of one that hangs. nil: it is dropped. Of several seeds at a
-	// time, several goroutines write to it.
+	// Stderr gets what the process of a simulation says before it fails: the stacks of one that
+	// hangs. nil: it is dropped. Of several seeds at a time, several goroutines write to it.
 	Stderr io.Writer
 	// Version is that of the program, for the manifest; Command is how it was called.
 	Version string
@@ -47,11 +48,12 @@ type outcome struct {
 	err  error
 }
 
-// Run carries out an experiment and judges it. It writes the manifest before anything starts, and judges the history that is on
-// disk. When ctx ends, the run heals, stops, and is judged as far as it came.
+// Run carries out an experiment and judges it. It writes the manifest before anything starts, and
+// judges the history that is on disk. When ctx ends, the run heals, stops, and is judged as far as
+// it came.
 //
-// An error means that the experiment could not be run: nothing is said about the system. The Result then is nil, or has verdict
-// "error" and says where the run was kept.
+// An error means that the experiment could not be run: nothing is said about the system. The Result
+// then is nil, or has verdict "error" and says where the run was kept.
 func (c Catalog) Run(ctx context.Context, spec Spec, hooks Hooks) (*Result, error) {
 	p, err := c.prepare(spec)
 	if err != nil {
@@ -109,7 +111,8 @@ func (p *prepared) conclude(ctx context.Context, run *histories.Run, m *harness.
 		err = nil // it ended before there was anything to record
 	}
 	out.err = errors.Join(out.err, err)
-	// An interrupted run is judged all the same: its context is over, the judges have their own bound.
+	// An interrupted run is judged all the same: its context is over, the judges have their own
+	// bound.
 	res, err := p.catalog.judge(context.WithoutCancel(ctx), recorded{manifest: m, history: h, err: out.err, interrupted: out.Interrupted})
 	if err != nil {
 		return nil, errors.Join(out.err, err)
@@ -146,7 +149,8 @@ func (r *Result) failed(err error) error {
 	return err
 }
 
-// write keeps verdict and report in the run directory. A report that cannot be written whole is not kept.
+// write keeps verdict and report in the run directory. A report that cannot be written whole is not
+// kept.
 func (r *Result) write(run *histories.Run) error {
 	err := run.WriteJSON(histories.VerdictFile, &r.Document)
 	f, ferr := os.Create(run.ReportPath())
@@ -218,8 +222,8 @@ func harnessLog(run *histories.Run) (*slog.Logger, func() error, error) {
 	return slog.New(slog.NewTextHandler(io.Writer(f), nil)), f.Close, nil
 }
 
-// RunWithin is Run of a simulation in a bubble that the caller provides, in this process: within calls record once, inside a synctest bubble, with a
-// context that was made there.
+// RunWithin is Run of a simulation in a bubble that the caller provides, in this process: within
+// calls record once, inside a synctest bubble, with a context that was made there.
 func (c Catalog) RunWithin(spec Spec, hooks Hooks, within func(record func(context.Context))) (*Result, error) {
 	p, err := c.prepare(spec)
 	if err != nil {

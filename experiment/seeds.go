@@ -15,9 +15,9 @@ import (
 // Seeds says how many seeds to run, and how many of them at a time.
 type Seeds struct{ N, Jobs int }
 
-// RunSeeds runs an experiment with several seeds, from spec.Seed upwards, and sums them up: the exit
-// code is that of the worst seed. A seed whose run fails in the harness counts with exit 1 and does
-// not stop the others; the end of ctx does. An error means that no seed could be run.
+// RunSeeds runs an experiment with several seeds, from spec.Seed upwards, and sums them up: the
+// exit code is that of the worst seed. A seed whose run fails in the harness counts with exit 1 and
+// does not stop the others; the end of ctx does. An error means that no seed could be run.
 func (c Catalog) RunSeeds(ctx context.Context, spec Spec, seeds Seeds, hooks Hooks) (judge.Summary, error) {
 	if seeds.N < 1 || seeds.Jobs < 1 {
 		return judge.Summary{}, fmt.Errorf("%d seeds on %d jobs: give at least one of each", seeds.N, seeds.Jobs)
@@ -120,7 +120,8 @@ func sumUp(spec *Spec, all []judge.Summary, reproduce string) judge.Summary {
 	return sum
 }
 
-// addAnomaly adds the anomalies of a class to those of other seeds. Witnesses and explanation are those of the first seed that has any.
+// addAnomaly adds the anomalies of a class to those of other seeds. Witnesses and explanation are
+// those of the first seed that has any.
 func addAnomaly(sum *judge.Summary, a *judge.AnomalySummary, seed uint64) {
 	same := func(b judge.AnomalySummary) bool { return b.Class == a.Class && b.Permitted == a.Permitted }
 	if i := slices.IndexFunc(sum.Anomalies, same); i >= 0 {

@@ -1,8 +1,9 @@
-// Package experiment puts one experiment together: environment, target, workload, nemesis, contract and report. It is what `assay run`,
-// `assay check` and the assaytest package share.
+// Package experiment puts one experiment together: environment, target, workload, nemesis, contract
+// and report. It is what `assay run`, `assay check` and the assaytest package share.
 //
-// It decides nothing itself: the harness runs, the checkers judge, the contract permits. It sees to the order of things: everything
-// that can be refused is refused before a node starts, the manifest is on disk before the run, the history before the judging.
+// It decides nothing itself: the harness runs, the checkers judge, the contract permits. It sees to
+// the order of things: everything that can be refused is refused before a node starts, the manifest
+// is on disk before the run, the history before the judging.
 package experiment
 
 import (
@@ -59,8 +60,8 @@ func Default() Spec {
 	}
 }
 
-// Default returns the experiment of the program's `run` without flags: that of the package's Default, with the first of the catalog's parts
-// in place of those that it lacks.
+// Default returns the experiment of the program's `run` without flags: that of the package's
+// Default, with the first of the catalog's parts in place of those that it lacks.
 func (c Catalog) Default() Spec {
 	s := Default()
 	if _, err := c.environment(s.Env); err != nil && len(c.Environments) > 0 {
@@ -83,8 +84,8 @@ func (s *Spec) NemesisText() string {
 	return strings.Join(s.Nemesis, ",")
 }
 
-// command returns the command that runs the experiment again: the seed, and every flag that is not at the default of the program with the catalog.
-// extra are further flags, such as --seeds.
+// command returns the command that runs the experiment again: the seed, and every flag that is not
+// at the default of the program with the catalog. extra are further flags, such as --seeds.
 func (s *Spec) command(c Catalog, extra ...string) string {
 	d := c.Default()
 	args := []string{cmp.Or(c.Program, "assay"), "run"}

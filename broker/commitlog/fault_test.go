@@ -82,8 +82,8 @@ func TestNoSpaceAtEveryByte(t *testing.T) {
 	}
 }
 
-// TestSyncThatFailedInAnEarlierLife: after a failed fsync the kernel takes the pages for clean. A restarted node that trusts its next
-// fsync acknowledges what is not on the disk.
+// TestSyncThatFailedInAnEarlierLife: after a failed fsync the kernel takes the pages for clean. A
+// restarted node that trusts its next fsync acknowledges what is not on the disk.
 func TestSyncThatFailedInAnEarlierLife(t *testing.T) {
 	for seed := range uint64(200) {
 		d := newDisk(seed)
@@ -120,7 +120,8 @@ func TestWaitingFlushesShareOneSync(t *testing.T) {
 		wg.Wait()
 		require.Equal(t, before+1, c.syncs)
 
-		// Appends go on during a sync, and the flushed position covers only what was there before it.
+		// Appends go on during a sync, and the flushed position covers only what was there before
+		// it.
 		first := mustAppend(t, l, 1, "b")[0]
 		wg.Go(func() {
 			flushed, err := l.Flush()

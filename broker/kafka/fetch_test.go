@@ -120,7 +120,8 @@ func TestFetchTellsDivergence(t *testing.T) {
 	require.Equal(t, kerr.OffsetOutOfRange.Code, fetched(r, req).ErrorCode)
 }
 
-// Size limits hold except for the first batch of a response, without which a consumer would never get on.
+// Size limits hold except for the first batch of a response, without which a consumer would never
+// get on.
 func TestFetchSizes(t *testing.T) {
 	w := loopback(t, 1, defaultConfig())
 	w.createTopic("t", 2)
@@ -159,7 +160,8 @@ func TestFetchSizes(t *testing.T) {
 	require.Equal(t, [2]int{1, 0}, sizes(-1, -1))
 }
 
-// A Fetch or ListOffsets for very many partitions ends with its connection, and does not hold Close up.
+// A Fetch or ListOffsets for very many partitions ends with its connection, and does not hold Close
+// up.
 func TestLongReadEndsWithTheConnection(t *testing.T) {
 	fetch, list := fetchRequest(12, "t", 0, 0), kmsg.NewPtrListOffsetsRequest()
 	for range 10_000 {
@@ -227,7 +229,8 @@ func TestFetchLongPoll(t *testing.T) {
 		got, _ = values(t, resp.(*kmsg.FetchResponse).Topics[0].Partitions[0].RecordBatches)
 		require.Equal(t, []string{"a", "0", "1"}, got)
 
-		// Nothing is waited for that cannot come: more than MaxBytes, the partitions of a Fetch without any, what comes after another history.
+		// Nothing is waited for that cannot come: more than MaxBytes, the partitions of a Fetch
+		// without any, what comes after another history.
 		nothing, full, diverged := fetchRequest(12, "t", 0, 0), fetchRequest(12, "t", 0, 0), fetchRequest(12, "t", 0, 5)
 		nothing.Topics = nil
 		full.MaxBytes = int32(len(batch("a")))

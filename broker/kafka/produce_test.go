@@ -62,7 +62,8 @@ func TestProduceRefusals(t *testing.T) {
 	require.Zero(t, w.cluster.End("t", 1))
 }
 
-// What the backend says reaches the client: the code of the wrapped protocol error and the text around it.
+// What the backend says reaches the client: the code of the wrapped protocol error and the text
+// around it.
 func TestProduceTellsTheBackendsErrors(t *testing.T) {
 	w := loopback(t, 1, defaultConfig())
 	w.createTopic("t", 1)
@@ -85,7 +86,8 @@ func TestProduceTellsTheBackendsErrors(t *testing.T) {
 	require.EqualValues(t, 3, w.cluster.End("t", 0))
 }
 
-// A Produce that is not acknowledged yet does not keep the next ones from being appended, and the responses come in order.
+// A Produce that is not acknowledged yet does not keep the next ones from being appended, and the
+// responses come in order.
 func TestProduceIsPipelined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := simulated(t, defaultConfig())
@@ -111,7 +113,8 @@ func TestProduceIsPipelined(t *testing.T) {
 	})
 }
 
-// At most MaxInFlight Produce requests of a connection wait; what comes after is not even read from the network's buffers for long.
+// At most MaxInFlight Produce requests of a connection wait; what comes after is not even read from
+// the network's buffers for long.
 func TestProduceInFlightIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := defaultConfig()
@@ -132,7 +135,8 @@ func TestProduceInFlightIsBounded(t *testing.T) {
 	})
 }
 
-// A Produce for many partitions is answered before the next one is started: what many of them would leave waiting has no other bound.
+// A Produce for many partitions is answered before the next one is started: what many of them would
+// leave waiting has no other bound.
 func TestWideProducesAreNotPipelined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := simulated(t, defaultConfig())
@@ -157,8 +161,8 @@ func TestWideProducesAreNotPipelined(t *testing.T) {
 	})
 }
 
-// Other requests keep their place: a Metadata behind an unacknowledged Produce is answered after it, and a Produce behind a
-// CreateTopics finds the topic.
+// Other requests keep their place: a Metadata behind an unacknowledged Produce is answered after
+// it, and a Produce behind a CreateTopics finds the topic.
 func TestOtherRequestsStayInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := simulated(t, defaultConfig())
@@ -183,7 +187,8 @@ func TestOtherRequestsStayInOrder(t *testing.T) {
 	})
 }
 
-// The client's timeout ends the waiting with REQUEST_TIMED_OUT: whether the batch will be committed is unknown.
+// The client's timeout ends the waiting with REQUEST_TIMED_OUT: whether the batch will be committed
+// is unknown.
 func TestProduceTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := simulated(t, defaultConfig())
@@ -210,7 +215,8 @@ func TestProduceTimesOut(t *testing.T) {
 	})
 }
 
-// acks=0 is never answered; an error closes the connection, after what was asked before has been answered.
+// acks=0 is never answered; an error closes the connection, after what was asked before has been
+// answered.
 func TestProduceWithoutAcks(t *testing.T) {
 	w := loopback(t, 1, defaultConfig())
 	w.createTopic("t", 1)

@@ -13,19 +13,25 @@ import (
 
 // permits decides for every anomaly whether the contract permits it.
 //
-// A class may be permitted outright. Beyond that, where messages may be lost, what their loss implies is permitted *for the same
-// messages* (contract.Implied, checker.Follower). A message vanished when it was acknowledged or read at some offset, or a read stated a committed end above it, and it
-// is absent from the end state of its partition. Messages that vanished together make a range of offsets; others are written there afterwards. So
-// an anomaly of an implied class is permitted if it concerns a vanished message, or only offsets within ranges of vanished messages of its
-// partition. Of a poll-skip every message that was skipped counts, and as a replica diverges from one offset on, of a replica-divergence what is
-// at the first; an anomaly that names neither messages nor offsets is permitted if any message of its partition vanished.
+// A class may be permitted outright. Beyond that, where messages may be lost, what their loss
+// implies is permitted *for the same messages* (contract.Implied, checker.Follower). A message
+// vanished when it was acknowledged or read at some offset, or a read stated a committed end above
+// it, and it is absent from the end state of its partition. Messages that vanished together make a
+// range of offsets; others are written there afterwards. So an anomaly of an implied class is
+// permitted if it concerns a vanished message, or only offsets within ranges of vanished messages
+// of its partition. Of a poll-skip every message that was skipped counts, and as a replica diverges
+// from one offset on, of a replica-divergence what is at the first; an anomaly that names neither
+// messages nor offsets is permitted if any message of its partition vanished.
 //
-// If only visible=appended is what permits it (rolled-back-read but not lost-write), only messages count that were not strongly
-// acknowledged, and an anomaly that names one that was is excluded. If a partition's end state is unknown, nothing can be said about its messages; then
-// the class is what counts, and the verdict is unknown for the missing read anyway. So is that of a nonmonotonic-send there: a send that takes the offset of a
-// lost one is in order (checker/order), and which ones are lost is what nobody knows.
+// If only visible=appended is what permits it (rolled-back-read but not lost-write), only messages
+// count that were not strongly acknowledged, and an anomaly that names one that was is excluded. If
+// a partition's end state is unknown, nothing can be said about its messages; then the class is
+// what counts, and the verdict is unknown for the missing read anyway. So is that of a
+// nonmonotonic-send there: a send that takes the offset of a lost one is in order (checker/order),
+// and which ones are lost is what nobody knows.
 //
-// An event excuses only what it may have caused (contract.Span): nothing in another replication group, nothing that was complete before.
+// An event excuses only what it may have caused (contract.Span): nothing in another replication
+// group, nothing that was complete before.
 type permits struct {
 	contract *contract.Contract
 	groups   int
@@ -46,7 +52,8 @@ type vanished struct {
 // offsetRange is a range of offsets, both included.
 type offsetRange struct{ from, to int64 }
 
-// newPermits looks at the history only if it matters: if some anomaly may be permitted, and again if one may be for what it follows from.
+// newPermits looks at the history only if it matters: if some anomaly may be permitted, and again
+// if one may be for what it follows from.
 func newPermits(v *logview.View, h histories.Reader, in *Input, j *Judgement) *permits {
 	p := &permits{contract: &j.Contract, groups: in.Promise.Groups, times: make(map[int64]int64), sent: make(map[int64]int64)}
 	for _, c := range j.Checkers {
@@ -108,7 +115,8 @@ func (p *permits) group(part int32) int {
 	return groupOf(part, p.groups)
 }
 
-// caseOf returns what the contract has to know of a. An anomaly without witnesses may have been seen at any time.
+// caseOf returns what the contract has to know of a. An anomaly without witnesses may have been
+// seen at any time.
 func (p *permits) caseOf(a *checker.Anomaly) contract.Case {
 	c := contract.Case{Group: p.group(a.Part), Seen: -1}
 	for _, w := range a.Witnesses {
@@ -133,7 +141,8 @@ func (p *permits) anomaly(a *checker.Anomaly) (bool, string) {
 	ok, why := p.contract.Covers(a.Class, at)
 	at.Sent = 0 // of messages that vanished, the lost ones are judged by themselves
 	lost, because := p.contract.Covers(checker.LostWrite, at)
-	// Permitted with visible=appended, a rolled-back read of a strongly acknowledged message is still excluded.
+	// Permitted with visible=appended, a rolled-back read of a strongly acknowledged message is
+	// still excluded.
 	if ok && (lost || a.Class != checker.RolledBackRead) {
 		return true, why
 	}
@@ -149,7 +158,8 @@ func (p *permits) anomaly(a *checker.Anomaly) (bool, string) {
 	return false, ""
 }
 
-// implied reports whether anomalies of a class may follow from a loss: by the contract, or by the word of the checker that finds them.
+// implied reports whether anomalies of a class may follow from a loss: by the contract, or by the
+// word of the checker that finds them.
 func (p *permits) implied(c checker.Class) bool {
 	return contract.Implied(c) || slices.Contains(p.follow, c)
 }
@@ -174,7 +184,8 @@ func (v *vanished) implies(a *checker.Anomaly) bool {
 	return slices.ContainsFunc(values, func(value int64) bool { return v.values[value] }) || len(offsets) > 0 && v.all(nil, offsets)
 }
 
-// all reports whether each offset is in a range, or has the vanished message at its place in values.
+// all reports whether each offset is in a range, or has the vanished message at its place in
+// values.
 func (v *vanished) all(values, offsets []int64) bool {
 	for i, o := range offsets {
 		if !v.covers(o) && (len(values) == 0 || !v.values[values[i]]) {
@@ -221,7 +232,8 @@ func (p *partHistory) add(m histories.Message, at int64) {
 	}
 }
 
-// vanishedOf finds what vanished from each partition. Where weakOnly, strongly acknowledged messages may not vanish.
+// vanishedOf finds what vanished from each partition. Where weakOnly, strongly acknowledged
+// messages may not vanish.
 func vanishedOf(v *logview.View, weakOnly func(part int32) bool) map[int32]*vanished {
 	parts := make(map[int32]*partHistory)
 	for _, p := range v.Parts {
@@ -300,8 +312,9 @@ func (p *partHistory) vanished(v *logview.View, part *logview.Part, weakOnly boo
 	return gone
 }
 
-// ranges joins the places of vanished messages to ranges. Two belong to one range unless a message that was kept lies between them in offset and
-// was there before the later of the two came: then the lower one's loss was over, or did not reach that far.
+// ranges joins the places of vanished messages to ranges. Two belong to one range unless a message
+// that was kept lies between them in offset and was there before the later of the two came: then
+// the lower one's loss was over, or did not reach that far.
 func ranges(all []place) []offsetRange {
 	var rs []offsetRange
 	var last place

@@ -14,8 +14,9 @@ import (
 	"github.com/assay-project/assay/histories"
 )
 
-// torn is a history of one partition: 10 to 14 are acknowledged at offsets 0 to 4, of which 12 (offset 2) and up vanish with the
-// leader's disk, along with 15, which only a read has seen at offset 5. Then 22 to 26 take the offsets 2 to 6.
+// torn is a history of one partition: 10 to 14 are acknowledged at offsets 0 to 4, of which 12
+// (offset 2) and up vanish with the leader's disk, along with 15, which only a read has seen at
+// offset 5. Then 22 to 26 take the offsets 2 to 6.
 func torn() *book {
 	b := &book{}
 	b.nemesis(histories.Note, histories.NoteGroup, "n1,n2", "led by n1 at epoch 1")
@@ -87,7 +88,8 @@ func TestImpliedForTheSameMessages(t *testing.T) {
 		wide = anomaly(class, nil, []int64{3, 8})
 		require.Equal(t, class == checker.ReplicaDivergence, permitted(h, async(), wide), "a divergence is where it begins: %s", class)
 	}
-	// A loss beside it excuses no message that was skipped though it is there, and no divergence that began before it.
+	// A loss beside it excuses no message that was skipped though it is there, and no divergence
+	// that began before it.
 	for _, class := range []checker.Class{checker.PollSkip, checker.ReplicaDivergence} {
 		require.False(t, permitted(h, async(), anomaly(class, []int64{11, 13}, []int64{1, 3})), "%s from below the loss", class)
 		require.True(t, permitted(h, async(), anomaly(class, []int64{13, 14}, []int64{3, 4})), "%s within the loss", class)
@@ -110,7 +112,8 @@ type follower struct {
 
 func (f follower) FollowsLoss() []checker.Class { return f.classes }
 
-// A class that nobody here knows follows from a loss if its checker says so, for the same messages and for no others, and not where no loss is permitted.
+// A class that nobody here knows follows from a loss if its checker says so, for the same messages
+// and for no others, and not where no loss is permitted.
 func TestCheckerSaysWhatFollowsFromLoss(t *testing.T) {
 	const own checker.Class = "end-regress"
 	permits := func(p contract.Promise, a checker.Anomaly, follows ...checker.Class) bool {
@@ -126,7 +129,8 @@ func TestCheckerSaysWhatFollowsFromLoss(t *testing.T) {
 	require.False(t, permits(contract.Promise{}, lost, own), "no loss is permitted")
 }
 
-// An event excuses nothing that was complete before it, that it cannot have lost, or that happened to another group.
+// An event excuses nothing that was complete before it, that it cannot have lost, or that happened
+// to another group.
 func TestOnlyWhatItMayHaveCaused(t *testing.T) {
 	h := torn().h
 	healed := slices.IndexFunc(h, func(op histories.Op) bool { return op.F == histories.Heal })
@@ -193,7 +197,8 @@ func TestTwoLosses(t *testing.T) {
 	require.False(t, permitted(b.h, async(), anomaly(checker.PollSkip, nil, []int64{8})))
 }
 
-// Where only visible=appended permits it, weakly acknowledged messages may be rolled back, strongly acknowledged ones may not.
+// Where only visible=appended permits it, weakly acknowledged messages may be rolled back, strongly
+// acknowledged ones may not.
 func TestVisibleAppended(t *testing.T) {
 	b := &book{}
 	b.nemesis(histories.Note, histories.NoteGroup, "n1,n2", "led by n1 at epoch 1")
@@ -219,7 +224,8 @@ func TestVisibleAppended(t *testing.T) {
 	require.False(t, permitted(b.h, cfg, anomaly(checker.RolledBackRead, []int64{12}, []int64{2})))
 }
 
-// A partition whose end nobody read: nothing can be said about its messages, and the verdict is unknown whatever is permitted.
+// A partition whose end nobody read: nothing can be said about its messages, and the verdict is
+// unknown whatever is permitted.
 func TestImpliedWithoutFinalRead(t *testing.T) {
 	b := torn()
 	b.h = b.h[:len(b.h)-3]
@@ -239,7 +245,8 @@ func TestImpliedWithoutFinalRead(t *testing.T) {
 	require.Equal(t, judge.ExitInvalid, got.Exit, "where no loss is permitted")
 }
 
-// Of one class, some anomalies may be permitted and others not: they are summed up apart, and the verdict is the worse.
+// Of one class, some anomalies may be permitted and others not: they are summed up apart, and the
+// verdict is the worse.
 func TestMixed(t *testing.T) {
 	found := says{Verdict: checker.Invalid, Figures: map[string]float64{"rolled-back-read": 10}, Anomalies: []checker.Anomaly{
 		anomaly(checker.RolledBackRead, []int64{13}, nil), anomaly(checker.RolledBackRead, []int64{14}, nil), anomaly(checker.RolledBackRead, []int64{10}, nil),

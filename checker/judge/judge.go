@@ -1,8 +1,10 @@
-// Package judge says what a recorded run is worth: it lets the checkers judge the history, holds what they find against the contract, asks whether the history
-// proves anything at all, and makes one verdict of it.
+// Package judge says what a recorded run is worth: it lets the checkers judge the history, holds
+// what they find against the contract, asks whether the history proves anything at all, and makes
+// one verdict of it.
 //
-// It is pure: it knows histories, checkers and contracts, and neither clusters nor workloads nor faults. What a workload's history has to show is told it by
-// Rules, what a fault can destroy by the history itself.
+// It is pure: it knows histories, checkers and contracts, and neither clusters nor workloads nor
+// faults. What a workload's history has to show is told it by Rules, what a fault can destroy by
+// the history itself.
 package judge
 
 import (
@@ -26,26 +28,30 @@ type Rules struct {
 
 // Evidence says what must be in a history for it to count.
 type Evidence struct {
-	// Load are the functions of the load, whose ops are counted in the summary. nil: all but the final reads and scans.
+	// Load are the functions of the load, whose ops are counted in the summary. nil: all but the
+	// final reads and scans.
 	Load []string
-	// Acknowledged are the functions of which some op must have succeeded. nil: some op of the load must have, whatever its
-	// function. Empty but not nil: none need have.
+	// Acknowledged are the functions of which some op must have succeeded. nil: some op of the load
+	// must have, whatever its function. Empty but not nil: none need have.
 	Acknowledged []string
-	// NoEnds: what is judged does not depend on where the partitions end, so that none to which was sent needs final reads and scans.
+	// NoEnds: what is judged does not depend on where the partitions end, so that none to which was
+	// sent needs final reads and scans.
 	NoEnds bool
 }
 
 // Input is a recorded run and what it is judged by.
 type Input struct {
 	History histories.Reader
-	// Rules are those of the workload, given what the configuration promises after what happened. nil: nothing judges the
-	// history, so that the verdict is unknown.
+	// Rules are those of the workload, given what the configuration promises after what happened.
+	// nil: nothing judges the history, so that the verdict is unknown.
 	Rules func(contract.Terms) Rules
 	// Promise is that of the configuration under test. Its zero value permits nothing.
 	Promise contract.Promise
-	// NoScans: the system cannot be asked what one replica holds, so that missing scans prove nothing.
+	// NoScans: the system cannot be asked what one replica holds, so that missing scans prove
+	// nothing.
 	NoScans bool
-	// Faults are the faults that the run was to have, as on the command line. nil: those that the history names.
+	// Faults are the faults that the run was to have, as on the command line. nil: those that the
+	// history names.
 	Faults []string
 	// Timeout bounds the checkers together; 0: only ctx does.
 	Timeout time.Duration
@@ -71,7 +77,8 @@ type Judgement struct {
 	permits *permits
 }
 
-// Permits says of one anomaly of the Report whether it is permitted, and why. The Judgement comes from Judge.
+// Permits says of one anomaly of the Report whether it is permitted, and why. The Judgement comes
+// from Judge.
 func (j *Judgement) Permits(a *checker.Anomaly) (bool, string) { return j.permits.anomaly(a) }
 
 // Verdict is the name of the exit code's verdict.
@@ -88,9 +95,11 @@ func (j *Judgement) Fill(s *Summary) {
 
 // Judge lets the checkers judge a history and says what their findings mean under the contract.
 //
-// The exit code is 1 with an error of the harness; else 3 with an anomaly that the contract excludes; else 2 when a checker could not
-// decide, a final read is missing or the run was interrupted, because what was not looked at may be excluded; else 4 with anomalies; else 2
-// when the run proves nothing: idle, without an acknowledgement, or with a fault that had no effect; else 0.
+// The exit code is 1 with an error of the harness; else 3 with an anomaly that the contract
+// excludes; else 2 when a checker could not decide, a final read is missing or the run was
+// interrupted, because what was not looked at may be excluded; else 4 with anomalies; else 2 when
+// the run proves nothing: idle, without an acknowledgement, or with a fault that had no effect;
+// else 0.
 func Judge(ctx context.Context, in Input) Judgement {
 	start := time.Now()
 	if in.Timeout > 0 {
@@ -137,7 +146,8 @@ func Judge(ctx context.Context, in Input) Judgement {
 // OneLine is the text of an error that may be several joined ones, for a list of reasons.
 func OneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
-// sort sums up the anomalies by class and by whether they are permitted, and reports whether some are not.
+// sort sums up the anomalies by class and by whether they are permitted, and reports whether some
+// are not.
 func (j *Judgement) sort(permits *permits) (excluded bool) {
 	all := j.Report.Anomalies()
 	j.permits = permits

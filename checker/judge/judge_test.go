@@ -63,7 +63,8 @@ func (b *book) nemesis(f, fault, nodes, effect string) {
 
 func (b *book) err(text string) { b.h[len(b.h)-1].Err = text }
 
-// good is a history that proves something: two messages, read in the end, and a fault with an effect.
+// good is a history that proves something: two messages, read in the end, and a fault with an
+// effect.
 func good() *book {
 	b := &book{}
 	b.nemesis(histories.Note, histories.NoteGroup, "n1,n2", "led by n1 at epoch 1")
@@ -118,7 +119,8 @@ func judged(in judge.Input, checkers ...checker.Checker) judge.Judgement {
 // promoteText is what format 1 noted of a promote that made n2 the leader.
 func promoteText(p histories.Promote) string { return histories.NewPromoteNote(0, "n2", p).Effect }
 
-// What is excluded comes before what is permitted, and then what is gone before what follows from it.
+// What is excluded comes before what is permitted, and then what is gone before what follows from
+// it.
 func TestCompareAnomalies(t *testing.T) {
 	order := []judge.AnomalySummary{
 		{Class: checker.LostWrite}, {Class: checker.Duplicate}, {Class: checker.Nonlinearizable}, {Class: "unheard-of"},
@@ -138,8 +140,8 @@ func TestFailedBeforeAnything(t *testing.T) {
 	require.Equal(t, []string{"no engine; no log"}, got.Unknown)
 }
 
-// Every combination of what a run can show has the exit code that the precedence 1 > 3 > 2 > 4 > 0 gives it, with an empty run weaker than
-// permitted anomalies, and an undecided one stronger.
+// Every combination of what a run can show has the exit code that the precedence 1 > 3 > 2 > 4 > 0
+// gives it, with an empty run weaker than permitted anomalies, and an undecided one stronger.
 func TestPrecedence(t *testing.T) {
 	for i := range 1 << 6 {
 		has := func(bit int) bool { return i>>bit&1 == 1 }

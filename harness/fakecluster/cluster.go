@@ -1,5 +1,6 @@
-// Package fakecluster is a system under test that consists of a few slices: for tests of workloads, faults and checkers, which need
-// something to drive, hurt and read, whose every answer and mistake the test decides. It is no simulation of a broker: see harness/cluster/sim.
+// Package fakecluster is a system under test that consists of a few slices: for tests of workloads,
+// faults and checkers, which need something to drive, hurt and read, whose every answer and mistake
+// the test decides. It is no simulation of a broker: see harness/cluster/sim.
 //
 // It works inside and outside a synctest bubble.
 package fakecluster
@@ -68,7 +69,8 @@ var (
 	_ harness.TopicMaker   = (*Cluster)(nil)
 )
 
-// New returns a cluster of groups with the given numbers of nodes: New(opt, 3) is one group of n1, n2 and n3.
+// New returns a cluster of groups with the given numbers of nodes: New(opt, 3) is one group of n1,
+// n2 and n3.
 func New(opt Options, sizes ...int) *Cluster {
 	c := &Cluster{opt: opt, nodes: make(map[harness.NodeID]*node), on: make(map[string]int)}
 	if c.opt.Copies == 0 {
@@ -235,7 +237,8 @@ func (c *Cluster) apply(op histories.Op) (done histories.Op, hang bool, err erro
 	return op, false, nil
 }
 
-// replicate gives the followers of a group what the leader has, but for the latest lag messages of each partition.
+// replicate gives the followers of a group what the leader has, but for the latest lag messages of
+// each partition.
 func (c *Cluster) replicate(group, lag int) {
 	lead := c.nodes[c.lead[group]]
 	for _, id := range c.groups[group] {

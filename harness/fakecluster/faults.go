@@ -100,7 +100,8 @@ func (c *Cluster) Pause(_ context.Context, id harness.NodeID) (harness.Undo, err
 // ShapesClients implements harness.ClientShaper.
 func (c *Cluster) ShapesClients() bool { return true }
 
-// Shape implements harness.Network. The links behave as before: only that it was asked for is recorded.
+// Shape implements harness.Network. The links behave as before: only that it was asked for is
+// recorded.
 func (c *Cluster) Shape(_ context.Context, rules []harness.Rule) (harness.Undo, error) {
 	c.mu.Lock()
 	c.rules = rules

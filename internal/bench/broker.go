@@ -25,7 +25,8 @@ const (
 	benchTimeout = 30 * time.Second
 )
 
-// Broker starts three nodes of the reference broker on loopback, with their data in dir and replication=sync copies=2, and sends records to the leader.
+// Broker starts three nodes of the reference broker on loopback, with their data in dir and
+// replication=sync copies=2, and sends records to the leader.
 func Broker(ctx context.Context, l Load, dir, flush string) (m Measured, err error) {
 	ctx, cancel := context.WithTimeout(ctx, benchTimeout+2*l.Time)
 	defer cancel()

@@ -14,9 +14,10 @@ import (
 	"sync"
 )
 
-// The floor is about the least that a replicated log can do on this machine: one leader, two followers, batches written and synced as a group
-// while they travel, acknowledged when two of three have them. No protocol, index, checksum or recovery. A broker's throughput
-// divided by the floor's of the same minute says more than either number.
+// The floor is about the least that a replicated log can do on this machine: one leader, two
+// followers, batches written and synced as a group while they travel, acknowledged when two of
+// three have them. No protocol, index, checksum or recovery. A broker's throughput divided by the
+// floor's of the same minute says more than either number.
 
 const (
 	floorMaxBatch = 1024 // records of one group
@@ -367,7 +368,8 @@ func (f *floorLog) commit() {
 	}
 }
 
-// floorClient returns a function that writes one record and waits for the answer, over a connection of its own.
+// floorClient returns a function that writes one record and waits for the answer, over a connection
+// of its own.
 func floorClient(ctx context.Context, addr string, record []byte) (func() error, func(), error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "tcp", addr)

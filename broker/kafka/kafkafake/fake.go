@@ -1,6 +1,7 @@
-// Package kafkafake is a cluster of Kafka backends in memory, for tests of the protocol server and of its clients. It has no
-// disk, no replication and no deduplication: its nodes share one log per partition, and tests decide what is committed, who
-// leads and what goes wrong. It counts what it was asked to append, which is how tests find requests that were sent twice.
+// Package kafkafake is a cluster of Kafka backends in memory, for tests of the protocol server and
+// of its clients. It has no disk, no replication and no deduplication: its nodes share one log per
+// partition, and tests decide what is committed, who leads and what goes wrong. It counts what it
+// was asked to append, which is how tests find requests that were sent twice.
 package kafkafake
 
 import (
@@ -27,7 +28,8 @@ type Cluster struct {
 	appends   int
 }
 
-// Faults are what tests make go wrong; nil functions do nothing. They are called without the cluster's lock.
+// Faults are what tests make go wrong; nil functions do nothing. They are called without the
+// cluster's lock.
 type Faults struct {
 	// BeforeAppend refuses a batch. It sees the node that was asked.
 	BeforeAppend func(node int32, topic string, partition int32, batch []byte) error

@@ -13,9 +13,10 @@ import (
 	"github.com/assay-project/assay/internal/vfs"
 )
 
-// promoteWith promotes, and runs meanwhile before the nth connection to a node is opened: the first carries the question for its status, and when it is the
-// candidate, one follows for each log that it is to hold, before the one with the epoch. The promoter dials on goroutines of its
-// own; meanwhile runs on the test's, which it may end.
+// promoteWith promotes, and runs meanwhile before the nth connection to a node is opened: the first
+// carries the question for its status, and when it is the candidate, one follows for each log that
+// it is to hold, before the one with the epoch. The promoter dials on goroutines of its own;
+// meanwhile runs on the test's, which it may end.
 func (w *world) promoteWith(node int32, nth int32, at int32, meanwhile func()) (PromoteResult, error) {
 	w.t.Helper()
 	var dials atomic.Int32
@@ -49,8 +50,9 @@ func (w *world) promoteWith(node int32, nth int32, at int32, meanwhile func()) (
 	return res, err
 }
 
-// A promote of a node that falls behind between the questions and the recording of the epoch is refused too late: nobody leads any more. The group gets its
-// leader back, by a promote that is safe itself, and goes on.
+// A promote of a node that falls behind between the questions and the recording of the epoch is
+// refused too late: nobody leads any more. The group gets its leader back, by a promote that is
+// safe itself, and goes on.
 func TestRefusedPromoteGivesTheGroupBack(t *testing.T) {
 	inBubble(t, 3, sync2(), func(w *world) {
 		w.up()
@@ -107,7 +109,8 @@ func TestRefusedPromoteThatCannotGiveBack(t *testing.T) {
 	}
 }
 
-// What makes a promote unsafe halfway may be over a moment later: a node was restarted. The promote starts over.
+// What makes a promote unsafe halfway may be over a moment later: a node was restarted. The promote
+// starts over.
 func TestPromoteStartsOver(t *testing.T) {
 	inBubble(t, 3, sync2(), func(w *world) {
 		w.up()
@@ -123,7 +126,8 @@ func TestPromoteStartsOver(t *testing.T) {
 		require.True(t, res.Safe)
 		require.EqualValues(t, 2, res.Leader)
 
-		// The candidate itself: it has recorded the epoch, and is another process when it is told to lead.
+		// The candidate itself: it has recorded the epoch, and is another process when it is told
+		// to lead.
 		w.start(1)
 		w.well(0)
 		res, err = w.promoteWith(2, 6, 2, func() {
@@ -138,7 +142,8 @@ func TestPromoteStartsOver(t *testing.T) {
 	})
 }
 
-// A promote that failed does not depose the leader that another operator has made meanwhile, and a forced one gives nothing back.
+// A promote that failed does not depose the leader that another operator has made meanwhile, and a
+// forced one gives nothing back.
 func TestRefusedPromoteLeavesTheLeaderAlone(t *testing.T) {
 	inBubble(t, 3, sync2(), func(w *world) {
 		w.up()
@@ -161,7 +166,8 @@ func TestRefusedPromoteLeavesTheLeaderAlone(t *testing.T) {
 	})
 }
 
-// A node that has recorded a higher epoch meanwhile would depose the new leader as soon as it is heard. The promote starts over, above it.
+// A node that has recorded a higher epoch meanwhile would depose the new leader as soon as it is
+// heard. The promote starts over, above it.
 func TestPromoteStartsOverAboveAHigherEpoch(t *testing.T) {
 	inBubble(t, 3, sync2(), func(w *world) {
 		w.up()
@@ -174,8 +180,8 @@ func TestPromoteStartsOverAboveAHigherEpoch(t *testing.T) {
 	})
 }
 
-// A node is told to lead before its start round is over. The end of the round must not begin its leadership again: what it has committed since would be forgotten, and
-// readers refused.
+// A node is told to lead before its start round is over. The end of the round must not begin its
+// leadership again: what it has committed since would be forgotten, and readers refused.
 func TestLeadDuringTheStartRound(t *testing.T) {
 	inBubble(t, 3, sync2(), func(w *world) {
 		w.up()

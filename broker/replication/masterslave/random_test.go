@@ -21,8 +21,10 @@ import (
 	"github.com/assay-project/assay/internal/vfs"
 )
 
-// chaos is one random experiment: producers send and readers read, nodes crash at random moments, are paused, and come back, the network is cut, disks
-// fail, and operators promote where it is safe, several at once, and are interrupted. Whatever was acknowledged or read has to be in every log at the end.
+// chaos is one random experiment: producers send and readers read, nodes crash at random moments,
+// are paused, and come back, the network is cut, disks fail, and operators promote where it is
+// safe, several at once, and are interrupted. Whatever was acknowledged or read has to be in every
+// log at the end.
 type chaos struct {
 	*world
 	rng    *rand.Rand
@@ -48,8 +50,8 @@ func (c *chaos) note(format string, args ...any) {
 	c.events = append(c.events, fmt.Sprintf("%v %s", time.Now().Format("05.000"), fmt.Sprintf(format, args...)))
 }
 
-// produce sends message after message to the node that seems to lead, until told to stop. An idempotent producer sends each until it is
-// acknowledged, the others once.
+// produce sends message after message to the node that seems to lead, until told to stop. An
+// idempotent producer sends each until it is acknowledged, the others once.
 func (c *chaos) produce(id int64, idempotent bool, done chan<- struct{}) {
 	defer func() { done <- struct{}{} }()
 	for i := int32(0); !c.stop.Load(); {
@@ -82,8 +84,9 @@ func (c *chaos) produce(id int64, idempotent bool, done chan<- struct{}) {
 	}
 }
 
-// consume reads what any node shows to consumers, from where the reading has got to. Two nodes must never show different messages at one offset, and the
-// leader of the highest epoch must show everything that was ever shown.
+// consume reads what any node shows to consumers, from where the reading has got to. Two nodes must
+// never show different messages at one offset, and the leader of the highest epoch must show
+// everything that was ever shown.
 func (c *chaos) consume(done chan<- struct{}) {
 	defer func() { done <- struct{}{} }()
 	for !c.stop.Load() && !c.t.Failed() { // one wrong reading says enough

@@ -68,8 +68,8 @@ func TestGroupOfOne(t *testing.T) {
 	})
 }
 
-// A node with an empty disk whose peers have an epoch joins: it serves nothing, makes no promote safe, counts for no acknowledgement, and
-// does not lead although its epoch names it.
+// A node with an empty disk whose peers have an epoch joins: it serves nothing, makes no promote
+// safe, counts for no acknowledgement, and does not lead although its epoch names it.
 func TestWipedLeaderJoins(t *testing.T) {
 	inBubble(t, 3, sync2(), func(w *world) {
 		w.up()
@@ -87,7 +87,8 @@ func TestWipedLeaderJoins(t *testing.T) {
 		require.ErrorIs(t, err, ErrUnsafe)
 		require.ErrorContains(t, err, "not caught up")
 
-		// With one of the others down there are too few answers that count: the joining one is none.
+		// With one of the others down there are too few answers that count: the joining one is
+		// none.
 		w.crash(vfs.KeepCache, 3)
 		_, err = w.promote(0, false)
 		require.ErrorIs(t, err, ErrUnsafe)
@@ -104,11 +105,13 @@ func TestWipedLeaderJoins(t *testing.T) {
 	})
 }
 
-// A wiped node may have promised a newer epoch than those it now hears of. It goes on joining until it has heard from so many others that one
-// of them would know, and until then no acknowledgement counts on it.
+// A wiped node may have promised a newer epoch than those it now hears of. It goes on joining until
+// it has heard from so many others that one of them would know, and until then no acknowledgement
+// counts on it.
 //
-// Without the rule: node 1 leads epoch 3 and is away; node 2 is promoted on nodes 2 and 3, and acknowledges with 3; node 3 loses its disk while node 2
-// is away and 1 is back; 1 and 3 then acknowledge in epoch 3, which node 2's return undoes.
+// Without the rule: node 1 leads epoch 3 and is away; node 2 is promoted on nodes 2 and 3, and
+// acknowledges with 3; node 3 loses its disk while node 2 is away and 1 is back; 1 and 3 then
+// acknowledge in epoch 3, which node 2's return undoes.
 func TestWipedNodeForgetsNoPromise(t *testing.T) {
 	inBubble(t, 3, sync2(), func(w *world) {
 		w.up()
@@ -252,7 +255,8 @@ func TestRacingPromoters(t *testing.T) {
 	}
 }
 
-// A candidate that was restarted since it recorded the epoch is not told to lead: it may hold less than it said.
+// A candidate that was restarted since it recorded the epoch is not told to lead: it may hold less
+// than it said.
 func TestLeadNamesTheProcess(t *testing.T) {
 	inBubble(t, 3, sync2(), func(w *world) {
 		w.up()
@@ -265,7 +269,8 @@ func TestLeadNamesTheProcess(t *testing.T) {
 		require.Empty(t, resp.Error)
 		require.Empty(t, ask(request{Op: opRecord, Members: w.all(), Epoch: 4}).Error, "it may have heard of it before it is asked")
 		require.True(t, ask(request{Op: opRecord, Members: w.all(), Epoch: 3}).Refused)
-		// It has not been told to lead, so its log is not yet the one to cut by; and of another epoch it says nothing.
+		// It has not been told to lead, so its log is not yet the one to cut by; and of another
+		// epoch it says nothing.
 		require.Contains(t, ask(request{Op: opMatch, Members: w.all(), Epoch: 4, Boundaries: []boundary{{}}}).Error, "does not lead")
 		require.Empty(t, ask(request{Op: opHolds, Members: w.all(), Epoch: 4, Boundaries: []boundary{{}}}).Error)
 		require.NotEmpty(t, ask(request{Op: opHolds, Members: w.all(), Epoch: 3, Boundaries: []boundary{{}}}).Error)
@@ -276,7 +281,8 @@ func TestLeadNamesTheProcess(t *testing.T) {
 		require.Contains(t, ask(request{Op: opLead, Members: w.all(), Epoch: 7, Incarnation: w.nodes[2].r.Load().incarnation}).Error, "not recorded")
 		require.Contains(t, ask(request{Op: opRecord, Members: w.all(), Epoch: maxEpoch + 1}).Error, "beyond all reason")
 
-		// An epoch that names another node is not this one's to lead, whoever asks: it would have two leaders.
+		// An epoch that names another node is not this one's to lead, whoever asks: it would have
+		// two leaders.
 		resp = ask(request{Op: opRecord, Members: w.all(), Epoch: 5})
 		require.Empty(t, resp.Error)
 		require.Contains(t, ask(request{Op: opLead, Members: w.all(), Epoch: 5, Incarnation: resp.Status.Incarnation}).Error, "names another node")
@@ -285,12 +291,14 @@ func TestLeadNamesTheProcess(t *testing.T) {
 	})
 }
 
-// A node that was restarted while the others recorded the epoch does not count: its disk may be another one.
+// A node that was restarted while the others recorded the epoch does not count: its disk may be
+// another one.
 func TestRestartedNodeDoesNotCount(t *testing.T) {
 	inBubble(t, 3, sync2(), func(w *world) {
 		w.up()
 		w.crash(vfs.KeepCache, 3)
-		// Node 2 answers, and is another process when it is asked again: the links are slow enough to get between.
+		// Node 2 answers, and is another process when it is asked again: the links are slow enough
+		// to get between.
 		undo := w.net.Shape([]netsim.Rule{{From: "admin", To: "n2", DelayMin: 300 * time.Millisecond, DelayMax: 300 * time.Millisecond}})
 		defer undo()
 		type outcome struct {
@@ -320,7 +328,8 @@ func TestRestartedNodeDoesNotCount(t *testing.T) {
 	})
 }
 
-// Bugzoo RF-04: an entry of an older epoch is not committed by copies of it alone, but through the frame with which the epoch began.
+// Bugzoo RF-04: an entry of an older epoch is not committed by copies of it alone, but through the
+// frame with which the epoch began.
 func TestOldEntriesCommitThroughTheEpochFrame(t *testing.T) {
 	inBubble(t, 3, sync2(), func(w *world) {
 		w.up()
@@ -346,7 +355,8 @@ func TestOldEntriesCommitThroughTheEpochFrame(t *testing.T) {
 	})
 }
 
-// A follower that is gone, or has been refused, does not count any more; what was committed with it stays so, or readers would see the log become shorter.
+// A follower that is gone, or has been refused, does not count any more; what was committed with it
+// stays so, or readers would see the log become shorter.
 func TestCommittedNeverGoesBack(t *testing.T) {
 	inBubble(t, 3, sync2(), func(w *world) {
 		w.up()
@@ -368,8 +378,8 @@ func TestCommittedNeverGoesBack(t *testing.T) {
 	})
 }
 
-// Bugzoo MS-01: what a follower says of itself moves nothing beyond the leader's own log, and nothing before its log has matched; an older
-// connection's word does not count any more.
+// Bugzoo MS-01: what a follower says of itself moves nothing beyond the leader's own log, and
+// nothing before its log has matched; an older connection's word does not count any more.
 func TestProgressIsNotTakenOnTrust(t *testing.T) {
 	inBubble(t, 2, with(sync2(), "flush", "sync"), func(w *world) {
 		w.up()
@@ -542,7 +552,8 @@ func TestGroups(t *testing.T) {
 	})
 }
 
-// A group that lost every disk begins with its first epoch, below those that it had. The other groups find its leader nevertheless.
+// A group that lost every disk begins with its first epoch, below those that it had. The other
+// groups find its leader nevertheless.
 func TestOtherGroupsFindALowerEpoch(t *testing.T) {
 	inBubble(t, 4, with(sync2(), "groups", "2"), func(w *world) {
 		w.start(w.all()...)
@@ -599,7 +610,8 @@ func TestForeignDisk(t *testing.T) {
 	})
 }
 
-// A follower serves consumers when it is allowed to: below what its leader told it, and not before that.
+// A follower serves consumers when it is allowed to: below what its leader told it, and not before
+// that.
 func TestFollowerRead(t *testing.T) {
 	inBubble(t, 2, with(sync2(), "follower-read", "true"), func(w *world) {
 		w.up()

@@ -11,7 +11,8 @@ import (
 )
 
 // refusals are the codes with which the reference broker refuses a Produce before the append
-// (broker/kafka.Partition), so that the batch certainly is in no log. A code that is not here is info.
+// (broker/kafka.Partition), so that the batch certainly is in no log. A code that is not here is
+// info.
 func refusals() []*kerr.Error {
 	return []*kerr.Error{
 		kerr.NotLeaderForPartition,
@@ -40,7 +41,8 @@ func sequenceErrors() []*kerr.Error {
 	return []*kerr.Error{kerr.OutOfOrderSequenceNumber, kerr.InvalidProducerEpoch, kerr.UnknownProducerID}
 }
 
-// produceError classifies the code of a Produce response. The text is the broker's message, if there is one.
+// produceError classifies the code of a Produce response. The text is the broker's message, if
+// there is one.
 func produceError(code int16, message *string) error {
 	if code == 0 {
 		return nil

@@ -43,8 +43,9 @@ func Default(mode string, nodes int) Config {
 	}
 }
 
-// Parse returns the configuration of a mode with options as `--set` spells them. Nodes are those of the whole cluster. Options that no
-// promise depends on are not looked at; whether they exist is not its business.
+// Parse returns the configuration of a mode with options as `--set` spells them. Nodes are those of
+// the whole cluster. Options that no promise depends on are not looked at; whether they exist is
+// not its business.
 func Parse(mode string, nodes int, options map[string]string) (Config, error) {
 	c := Default(mode, nodes)
 	texts := []struct {
@@ -119,8 +120,8 @@ func number(options map[string]string, key string, to *int) error {
 	return nil
 }
 
-// NeededCopies is on how many nodes a message is when its strong acknowledgement is sent: one under asynchronous replication, and when the
-// producer asks for no more than the leader's append.
+// NeededCopies is on how many nodes a message is when its strong acknowledgement is sent: one under
+// asynchronous replication, and when the producer asks for no more than the leader's append.
 func (c *Config) NeededCopies() int {
 	if c.Replication != Sync || c.Acks != "all" {
 		return 1
@@ -137,8 +138,9 @@ func (c Config) Promise() contract.Promise {
 	}
 }
 
-// linearReads reports whether reads under load are linearizable: those of a master-slave leader are while nobody promotes another one, where an
-// acknowledged message is visible at once, with acks=all or when everything appended is visible.
+// linearReads reports whether reads under load are linearizable: those of a master-slave leader are
+// while nobody promotes another one, where an acknowledged message is visible at once, with
+// acks=all or when everything appended is visible.
 func (c *Config) linearReads(f contract.Facts) bool {
 	return (c.Acks == "all" || c.Visible == Appended) && !c.FollowerReads && len(f.Promotions) == 0
 }
@@ -164,7 +166,8 @@ func rulesOf(mode string) []Rule {
 	return nil
 }
 
-// tears reports whether a power loss of a node may take what that node had confirmed by the time of a strong acknowledgement.
+// tears reports whether a power loss of a node may take what that node had confirmed by the time of
+// a strong acknowledgement.
 func (c *Config) tears(led bool) bool {
 	switch {
 	case c.Acks != "all": // the leader's append alone, before any flush

@@ -17,7 +17,8 @@ var update = flag.Bool("update", false, "write the tables of docs/guarantees.md 
 
 const guarantees = "../../../../docs/guarantees.md"
 
-// TestGuaranteesAreTheRules holds docs/guarantees.md against the rules: its tables are made from them.
+// TestGuaranteesAreTheRules holds docs/guarantees.md against the rules: its tables are made from
+// them.
 func TestGuaranteesAreTheRules(t *testing.T) {
 	file, err := os.ReadFile(guarantees)
 	require.NoError(t, err)

@@ -98,8 +98,9 @@ var everyClass = []checker.Class{
 
 func kinds(cs ...checker.Class) []checker.Class { return cs }
 
-// The rows of the verification matrix that are about this mode (semantics.md 6.1), with what each permits. Rows about things that the
-// reference broker does not have (registries, consumer offsets, slave-acting) are not among them.
+// The rows of the verification matrix that are about this mode (semantics.md 6.1), with what each
+// permits. Rows about things that the reference broker does not have (registries, consumer offsets,
+// slave-acting) are not among them.
 func TestMatrixRows(t *testing.T) {
 	both := func(fault string, atLeader, atFollower string) contract.Facts {
 		return facts(hit(atLeader, "n1", true, 10, 12), hit(atFollower, "n2", false, 11, 12))
@@ -281,7 +282,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// What a fault can destroy is what the history says of it: one that nobody knows by name is a wipe if it takes the disk, and nothing if it takes nothing.
+// What a fault can destroy is what the history says of it: one that nobody knows by name is a wipe
+// if it takes the disk, and nothing if it takes nothing.
 func TestHarmDecides(t *testing.T) {
 	contractOf := func(c promise.Config, fault string, harm histories.Harm) contract.Contract {
 		ops := []histories.Op{

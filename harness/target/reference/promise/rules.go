@@ -14,8 +14,8 @@ type conditions struct {
 	*contract.Facts
 }
 
-// Rule says that some classes of anomalies are not promised to be prevented under some conditions. The conditions are code, so that
-// they can look at events; When says them in words.
+// Rule says that some classes of anomalies are not promised to be prevented under some conditions.
+// The conditions are code, so that they can look at events; When says them in words.
 type Rule struct {
 	Rows    string // rows of the verification matrix
 	When    string
@@ -28,15 +28,18 @@ type Rule struct {
 
 // Rules returns the rules of the mode master-slave.
 //
-// The model behind them: a strongly acknowledged message is on NeededCopies nodes, the leader among them. It is lost only if
-// the log that is served in the end comes from a node that never had it, or no longer has it: the leader itself went on with a damaged log, a promote was not
-// safe, or a safe promote relied on what a damaged disk had confirmed. Kill, restart, pause, partition, slow and loss destroy nothing and promote nobody, so no rule names them.
+// The model behind them: a strongly acknowledged message is on NeededCopies nodes, the leader among
+// them. It is lost only if the log that is served in the end comes from a node that never had it,
+// or no longer has it: the leader itself went on with a damaged log, a promote was not safe, or a
+// safe promote relied on what a damaged disk had confirmed. Kill, restart, pause, partition, slow
+// and loss destroy nothing and promote nobody, so no rule names them.
 func Rules() []Rule {
 	events := slices.Concat(powerRules(), copyRules(), otherRules())
 	return append(events, retryRule(events))
 }
 
-// retryRule is about a retry that follows a loss. It holds wherever one of the rules permits that what was shown is gone.
+// retryRule is about a retry that follows a loss. It holds wherever one of the rules permits that
+// what was shown is gone.
 func retryRule(events []Rule) Rule {
 	return Rule{
 		Rows: "VMS-04, VMS-14", When: "the producer retries, and the leader lost, or another one never had, what was shown (the cases of `lost-write` and `rolled-back-read` above)",
@@ -161,7 +164,8 @@ func otherRules() []Rule {
 	}
 }
 
-// destroys reports whether d may have taken what the node had confirmed by the time of a strong acknowledgement.
+// destroys reports whether d may have taken what the node had confirmed by the time of a strong
+// acknowledgement.
 func (c *conditions) destroys(d *contract.Damage) bool {
 	switch d.Harm {
 	case histories.HarmDisk, histories.HarmBits:
@@ -172,20 +176,21 @@ func (c *conditions) destroys(d *contract.Damage) bool {
 	return false
 }
 
-// unshows reports whether d may have taken what a leader with visible=appended showed: its flushed log with flush=sync and
-// flush=leader, its whole log otherwise.
+// unshows reports whether d may have taken what a leader with visible=appended showed: its flushed
+// log with flush=sync and flush=leader, its whole log otherwise.
 func (c *conditions) unshows(d *contract.Damage) bool {
 	return d.Harm == histories.HarmDisk || d.Harm == histories.HarmBits || d.Harm == histories.HarmUnsynced && c.Flush == Async
 }
 
-// allCopiesDamaged reports whether led is the damage of a leader and at least NeededCopies-1 other nodes of its group were damaged at
-// overlapping times, each from the strike until it had caught up.
+// allCopiesDamaged reports whether led is the damage of a leader and at least NeededCopies-1 other
+// nodes of its group were damaged at overlapping times, each from the strike until it had caught
+// up.
 func (c *conditions) allCopiesDamaged(led *contract.Damage) bool {
 	return led.Led && c.destroys(led) && c.damagedBeside(led)+1 >= c.NeededCopies()
 }
 
-// damagedBeside counts the other nodes of a leader's group that had not caught up from a damage when the leader was struck, or were damaged
-// before it had caught up.
+// damagedBeside counts the other nodes of a leader's group that had not caught up from a damage
+// when the leader was struck, or were damaged before it had caught up.
 func (c *conditions) damagedBeside(led *contract.Damage) int {
 	nodes := make(map[string]bool)
 	for i := range c.Damages {

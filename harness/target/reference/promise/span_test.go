@@ -10,7 +10,8 @@ import (
 	"github.com/assay-project/assay/checker/contract"
 )
 
-// An event excuses what it may have caused: nothing in another group, nothing that was complete before, no loss of what was sent long after.
+// An event excuses what it may have caused: nothing in another group, nothing that was complete
+// before, no loss of what was sent long after.
 func TestCovers(t *testing.T) {
 	power := facts(hit("power", "n1", true, 10, 12))
 	nobodys := hit("power", "n1", true, 10, 12)
@@ -76,7 +77,8 @@ func TestDamageOfUnknownGroup(t *testing.T) {
 	}
 }
 
-// A follower that stays refused is as well as it can be in the group whose leader lost its tail, and nowhere else.
+// A follower that stays refused is as well as it can be in the group whose leader lost its tail,
+// and nowhere else.
 func TestDivergenceByGroup(t *testing.T) {
 	k := after(async("async"), facts(hit("power", "n1", true, 10, 12)))
 	require.True(t, k.DivergencePermitted(0))
