@@ -96,8 +96,9 @@ type Checker interface {
 	Check(ctx context.Context, h histories.Reader) Result
 }
 
-// Follower is a Checker some of whose anomalies follow from the loss of messages, as a stale read
-// does.
+// Follower is a Checker some of whose anomalies follow from the loss of messages: where the tail of
+// a log is gone, another message takes its offset, who had read it has read what is no longer
+// there, and who reads later does not see what others saw.
 type Follower interface {
 	// FollowsLoss lists their classes. Where the contract permits that messages are lost, it
 	// permits anomalies of these classes about the same messages, and about no others.

@@ -100,15 +100,3 @@ func (k Contract) DivergencePermitted(group int) bool {
 	ok, _ := k.Covers(checker.ReplicaDivergence, Case{Group: group, Seen: math.MaxInt64})
 	return ok
 }
-
-// Implied reports whether the loss of messages implies anomalies of class c for the same messages:
-// where the tail of a log is gone, another message takes its offset, who had read it has read what
-// is no longer there, and who reads later does not see what others saw.
-func Implied(c checker.Class) bool {
-	switch c {
-	case checker.Nonlinearizable, checker.StaleRead, checker.InconsistentOffsets, checker.RolledBackRead, checker.PollSkip,
-		checker.NonmonotonicPoll, checker.OffsetRegress, checker.ReplicaDivergence:
-		return true
-	}
-	return false
-}

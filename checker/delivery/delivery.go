@@ -20,13 +20,22 @@ import (
 // info_lost, those of them that a known final truth does not hold, which is nobody's broken promise.
 type Checker struct{}
 
-var _ checker.Checker = (*Checker)(nil)
+var (
+	_ checker.Checker  = (*Checker)(nil)
+	_ checker.Follower = (*Checker)(nil)
+)
 
 // New returns the checker.
 func New() *Checker { return &Checker{} }
 
 // Name implements checker.Checker.
 func (*Checker) Name() string { return "delivery" }
+
+// FollowsLoss implements checker.Follower: another message takes
+// its offset.
+func (*Checker) FollowsLoss() []checker.Class {
+	return []checker.Class{checker.InconsistentOffsets}
+}
 
 // Check implements checker.Checker. It is Unknown without an acknowledged message, or when a partition with acknowledged
 // messages has neither a complete final read nor a complete scan of its leader.

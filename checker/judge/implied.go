@@ -14,7 +14,7 @@ import (
 // permits decides for every anomaly whether the contract permits it.
 //
 // A class may be permitted outright. Beyond that, where messages may be lost, what their loss
-// implies is permitted *for the same messages* (contract.Implied, checker.Follower). A message
+// implies is permitted *for the same messages* (checker.Follower). A message
 // vanished when it was acknowledged or read at some offset, or a read stated a committed end above
 // it, and it is absent from the end state of its partition. Messages that vanished together make a
 // range of offsets; others are written there afterwards. So an anomaly of an implied class is
@@ -158,11 +158,8 @@ func (p *permits) anomaly(a *checker.Anomaly) (bool, string) {
 	return false, ""
 }
 
-// implied reports whether anomalies of a class may follow from a loss: by the contract, or by the
-// word of the checker that finds them.
-func (p *permits) implied(c checker.Class) bool {
-	return contract.Implied(c) || slices.Contains(p.follow, c)
-}
+// implied reports whether anomalies of a class may follow from a loss.
+func (p *permits) implied(c checker.Class) bool { return slices.Contains(p.follow, c) }
 
 // implies reports whether a follows from what vanished.
 func (v *vanished) implies(a *checker.Anomaly) bool {

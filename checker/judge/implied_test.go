@@ -56,10 +56,7 @@ func async() *promise.Config {
 // Permitting lost-write permits what it implies, for the same messages and for no others.
 func TestImpliedForTheSameMessages(t *testing.T) {
 	h := torn().h
-	implied := []checker.Class{
-		checker.Nonlinearizable, checker.StaleRead, checker.InconsistentOffsets, checker.RolledBackRead, checker.PollSkip,
-		checker.NonmonotonicPoll, checker.OffsetRegress, checker.ReplicaDivergence,
-	}
+	implied := says{}.FollowsLoss()
 	for _, class := range implied {
 		for _, c := range []struct {
 			why     string

@@ -85,6 +85,14 @@ type says checker.Result
 
 func (says) Name() string { return "says" }
 
+// FollowsLoss are the classes of the stock checkers, and one that has no checker yet.
+func (says) FollowsLoss() []checker.Class {
+	return []checker.Class{
+		checker.Nonlinearizable, checker.StaleRead, checker.InconsistentOffsets, checker.RolledBackRead, checker.PollSkip,
+		checker.NonmonotonicPoll, checker.OffsetRegress, checker.ReplicaDivergence,
+	}
+}
+
 func (s says) Check(context.Context, histories.Reader) checker.Result { return checker.Result(s) }
 
 var (

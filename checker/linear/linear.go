@@ -49,8 +49,9 @@ type Checker struct {
 }
 
 var (
-	_ checker.Checker = (*Checker)(nil)
-	_ checker.Drawer  = (*Checker)(nil)
+	_ checker.Checker  = (*Checker)(nil)
+	_ checker.Drawer   = (*Checker)(nil)
+	_ checker.Follower = (*Checker)(nil)
 )
 
 // New returns the checker.
@@ -63,6 +64,12 @@ func New(cfg Config) *Checker {
 
 // Name implements checker.Checker.
 func (*Checker) Name() string { return "linear" }
+
+// FollowsLoss implements checker.Follower: who reads later does
+// not see what others saw.
+func (*Checker) FollowsLoss() []checker.Class {
+	return []checker.Class{checker.Nonlinearizable, checker.StaleRead}
+}
 
 // Check implements checker.Checker. It is Unknown without an acknowledged message or without any
 // read that counts, and when Porcupine runs out of time.

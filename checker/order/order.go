@@ -22,13 +22,22 @@ const maxSkipped = 100
 // go backwards, which is staleness and no anomaly where a configuration promises no fresh reads.
 type Checker struct{}
 
-var _ checker.Checker = (*Checker)(nil)
+var (
+	_ checker.Checker  = (*Checker)(nil)
+	_ checker.Follower = (*Checker)(nil)
+)
 
 // New returns the checker.
 func New() *Checker { return &Checker{} }
 
 // Name implements checker.Checker.
 func (*Checker) Name() string { return "order" }
+
+// FollowsLoss implements checker.Follower: a reader goes on in a
+// log whose tail is another one.
+func (*Checker) FollowsLoss() []checker.Class {
+	return []checker.Class{checker.NonmonotonicPoll, checker.PollSkip}
+}
 
 // Check implements checker.Checker. It is Unknown without an acknowledged message, and without any answered read.
 func (*Checker) Check(ctx context.Context, h histories.Reader) checker.Result {

@@ -27,13 +27,22 @@ type Config struct {
 // and under_copied: acknowledged messages on fewer than Copies replicas, where faults that destroy data excuse it.
 type Checker struct{ cfg Config }
 
-var _ checker.Checker = (*Checker)(nil)
+var (
+	_ checker.Checker  = (*Checker)(nil)
+	_ checker.Follower = (*Checker)(nil)
+)
 
 // New returns the checker.
 func New(cfg Config) *Checker { return &Checker{cfg: cfg} }
 
 // Name implements checker.Checker.
 func (*Checker) Name() string { return "replicas" }
+
+// FollowsLoss implements checker.Follower: who had read it has
+// read what is no longer there.
+func (*Checker) FollowsLoss() []checker.Class {
+	return []checker.Class{checker.RolledBackRead, checker.ReplicaDivergence}
+}
 
 // Check implements checker.Checker. It is Unknown without an acknowledged message, or when a partition with messages has neither
 // a final truth nor two complete scans.

@@ -96,8 +96,22 @@ func TestParseConfig(t *testing.T) {
 func TestJudging(t *testing.T) {
 	rules := log.Judging(contract.Terms{})
 	var names []string
+	var follow []checker.Class
 	for _, c := range rules.Checkers {
 		names = append(names, c.Name())
+		if f, ok := c.(checker.Follower); ok {
+			follow = append(follow, f.FollowsLoss()...)
+		}
+	}
+	// What can never be permitted as the consequence of a loss is not among them.
+	require.Subset(t, follow, []checker.Class{
+		checker.Nonlinearizable, checker.StaleRead, checker.InconsistentOffsets, checker.RolledBackRead, checker.PollSkip,
+		checker.NonmonotonicPoll, checker.ReplicaDivergence,
+	})
+	for _, c := range []checker.Class{
+		checker.Phantom, checker.AbortedRead, checker.WeakAckLie, checker.LostWrite, checker.Duplicate, checker.Unseen, checker.Stall,
+	} {
+		require.NotContains(t, follow, c)
 	}
 	require.Subset(t, names, []string{"delivery", "order", "replicas", "linear", "availability"})
 	require.Equal(t, judge.Evidence{Load: []string{"send", "poll"}, Acknowledged: []string{"send"}}, rules.Evidence)
