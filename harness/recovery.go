@@ -173,7 +173,7 @@ func (r *run) noteLeaders(ctx context.Context, g Groups) error {
 	noted := make(map[int32]bool)
 	for _, read := range slices.Concat(r.t.Workload.Finals(r.t.Cluster)...) {
 		part := read.Op.Part
-		lead := leaders[GroupOf(part, len(groups))]
+		lead := leaders[histories.GroupOf(part, len(groups))]
 		if noted[part] || lead == "" {
 			continue
 		}

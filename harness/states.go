@@ -7,15 +7,6 @@ import (
 	"time"
 )
 
-// GroupOf returns the group in which a partition lives, of the given number of groups: partition p
-// lives in group p mod groups.
-func GroupOf(part int32, groups int) int {
-	if groups <= 1 || part < 0 {
-		return 0
-	}
-	return int(part) % groups
-}
-
 // stateTimeout bounds the question for one node's state.
 const stateTimeout = 3 * time.Second
 

@@ -259,3 +259,12 @@ func (c *OpCounts) Add(o OpCounts) {
 
 // Total is the number of all.
 func (c *OpCounts) Total() int64 { return c.OK + c.Weak + c.Info + c.Fail }
+
+// GroupOf returns the group in which a partition lives, of the given number of groups: partition p
+// lives in group p mod groups.
+func GroupOf(part int32, groups int) int {
+	if groups <= 1 || part < 0 {
+		return 0
+	}
+	return int(part) % groups
+}

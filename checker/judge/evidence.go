@@ -147,7 +147,7 @@ func (ev *evidence) unscanned(groups int) []string {
 		if ev.acked[p.ID] == 0 {
 			continue
 		}
-		for _, n := range noted[groupOf(p.ID, len(noted))] {
+		for _, n := range noted[histories.GroupOf(p.ID, len(noted))] {
 			if c, ok := p.ScanOf(n); !ok || !c.Complete {
 				missing[n] = append(missing[n], p.ID)
 			}
@@ -157,14 +157,6 @@ func (ev *evidence) unscanned(groups int) []string {
 		reasons = append(reasons, fmt.Sprintf("no complete scan of partition %s on %s", list(missing[n]), n))
 	}
 	return reasons
-}
-
-// groupOf returns the replication group of a partition.
-func groupOf(part int32, groups int) int {
-	if groups <= 1 || part < 0 {
-		return 0
-	}
-	return int(part) % groups
 }
 
 // idleFaults returns the faults none of whose strikes had an effect.

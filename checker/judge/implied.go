@@ -112,7 +112,7 @@ func (p *permits) group(part int32) int {
 	if part < 0 {
 		return contract.AnyGroup
 	}
-	return groupOf(part, p.groups)
+	return histories.GroupOf(part, p.groups)
 }
 
 // caseOf returns what the contract has to know of a. An anomaly without witnesses may have been

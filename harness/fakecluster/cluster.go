@@ -201,7 +201,7 @@ var errDown = errors.New("the node is down")
 func (c *Cluster) apply(op histories.Op) (done histories.Op, hang bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	g := harness.GroupOf(op.Part, len(c.groups))
+	g := histories.GroupOf(op.Part, len(c.groups))
 	id := harness.NodeID(op.Node)
 	if id == "" {
 		id = c.lead[g]

@@ -109,7 +109,7 @@ func (g *generator) followers(part int32) []harness.NodeID {
 	if len(g.groups) == 0 {
 		return nil
 	}
-	members := g.groups[harness.GroupOf(part, len(g.groups))]
+	members := g.groups[histories.GroupOf(part, len(g.groups))]
 	if len(members) < 2 {
 		return members
 	}

@@ -158,7 +158,7 @@ func (w *Workload) Finals(c harness.Cluster) [][]harness.FinalRead {
 		if w.cfg.NoScans {
 			continue
 		}
-		for _, n := range groups[harness.GroupOf(p, len(groups))] {
+		for _, n := range groups[histories.GroupOf(p, len(groups))] {
 			scans = append(scans, fullRead(histories.Scan, p, n))
 		}
 	}
